@@ -1,0 +1,99 @@
+"""The callback: litellm's deployment hook, which hands asynchronous calls to the provider.
+
+litellm calls hooks by keyword; the parameter names below are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from litellm.integrations.custom_logger import CustomLogger
+
+from .calls import FACTS, Facts
+from .doors import PROVIDER, door_for
+
+CHAT_CALLS = frozenset({"acompletion", "atext_completion"})
+BRIDGED_CALLS = frozenset({"aresponses", "anthropic_messages"})
+EMBEDDING_CALLS = frozenset({"aembedding"})
+OURS = CHAT_CALLS | BRIDGED_CALLS | EMBEDDING_CALLS
+MOCKS = ("mock_response", "mock_tool_calls", "mock_timeout")
+
+# Parameters that OpenAI's API has and litellm refuses for custom providers unless they are allowed by name.
+ALLOWED = ("reasoning_effort", "thinking", "verbosity", "user", "prompt_cache_retention")
+EMBEDDING_PARAMETERS = ("dimensions", "encoding_format", "user")
+
+
+class GatewayCallback(CustomLogger):
+    """Registered in `litellm.callbacks`.
+
+    Args:
+        installation: gives the installation in force, or None after `uninstall()`.
+    """
+
+    def __init__(self, installation: Callable[[], Any]) -> None:
+        super().__init__()
+        self._installation = installation
+
+    async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any] | None:
+        """Set the provider of a call that is ours; leave every other one as it is."""
+        installation = self._installation()
+        kind = getattr(call_type, "value", call_type)
+        if installation is None or kind not in OURS or any(kwargs.get(name) for name in MOCKS):
+            return None
+        installation.repair()
+        logging_obj = kwargs.get("litellm_logging_obj")
+        model = kwargs.get("model") or getattr(logging_obj, "model", None)
+        if not isinstance(model, str) or kwargs.get("azure") or kwargs.get("deployment_id"):
+            return None
+        base = kwargs.get("api_base") or kwargs.get("base_url")
+        provider = kwargs.get("custom_llm_provider")
+        door = door_for(installation.gateway, model, provider, base, installation.names)
+        if door is None:
+            return None
+        return _taken(kwargs, kind, door.prefix, logging_obj, installation.names)
+
+
+def _taken(kwargs: dict[str, Any], kind: str, prefix: str, logging_obj: Any, names: frozenset[str]) -> dict[str, Any]:
+    taken = dict(kwargs)
+    given = kwargs.get("custom_llm_provider")
+    if given not in names:
+        taken["custom_llm_provider"] = _provider(kwargs, names)
+    if isinstance(kwargs.get("model"), str):
+        taken["model"] = kwargs["model"].removeprefix(prefix)
+    facts = Facts(prefix=prefix)
+    if hasattr(kwargs.get("timeout"), "connect"):
+        facts.timeout = kwargs["timeout"]
+    if kind in EMBEDDING_CALLS:
+        _embedding(taken, facts)
+    elif kind in CHAT_CALLS:
+        _chat(taken, kind, facts)
+    if logging_obj is not None:
+        setattr(logging_obj, FACTS, facts)
+    return taken
+
+
+def _provider(kwargs: dict[str, Any], names: frozenset[str]) -> str | None:
+    """The name to set: none when the id itself begins with one of ours, since litellm cuts that off."""
+    model = kwargs.get("model")
+    first = model.partition("/")[0] if isinstance(model, str) else ""
+    return None if first in (PROVIDER, "openai_like") else PROVIDER
+
+
+def _chat(taken: dict[str, Any], kind: str, facts: Facts) -> None:
+    wanted = [name for name in ALLOWED if taken.get(name) is not None]
+    if wanted:
+        taken["allowed_openai_params"] = [*(taken.get("allowed_openai_params") or []), *wanted]
+    if taken.get("stream") is True and kind == "acompletion":
+        taken["stream"] = 1  # truthy, and not True: see GatewayLLM.astreaming
+        facts.eager = True
+
+
+def _embedding(taken: dict[str, Any], facts: Facts) -> None:
+    """litellm gives a custom embedding provider no headers, and refuses these parameters; the body takes both."""
+    facts.headers = {**(taken.get("headers") or {}), **(taken.get("extra_headers") or {})}
+    extra = {name: taken.pop(name) for name in EMBEDDING_PARAMETERS if taken.get(name) is not None}
+    if extra:
+        taken["extra_body"] = {**(taken.get("extra_body") or {}), **extra}
+
+

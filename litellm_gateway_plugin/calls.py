@@ -1,0 +1,194 @@
+"""A litellm call as a job, and a result as litellm's response. The two translations between litellm's world and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import litellm
+from litellm.litellm_core_utils.core_helpers import process_response_headers
+from litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response import convert_to_model_response_object
+from litellm.types.utils import EmbeddingResponse, ModelResponse, ModelResponseStream, all_litellm_params
+
+from .bodies import CHAT, EMBEDDINGS
+from .engine import Result
+from .exchange import Job
+from .handle import Gateway, time_limits
+
+FACTS = "litellm_gateway_facts"
+"""The attribute of litellm's logging object under which the deployment hook leaves `Facts` for the provider."""
+
+# Names that litellm lets through to a custom provider and that are no part of an OpenAI request. What stock `openai/`
+# sends on, unknown names included, goes into the body; these do not.
+INTERNAL = frozenset(all_litellm_params) | {
+    "api_version",
+    "custom_llm_provider",
+    "deployment_id",
+    "drop_params",
+    "extra_body",
+    "extra_headers",
+    "headers",
+    "max_retries",
+    "metadata",
+    "model",
+    "model_id",
+    "organization",
+    "stream",
+    "timeout",
+}
+PUBLIC = frozenset({"metadata"})
+"""Names of litellm's own that are also the OpenAI API's; they travel in `extra_body` alone."""
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the deployment hook saw of a call and the provider does not get from litellm.
+
+    Attributes:
+        prefix: a provider prefix to cut from the id, such as "openai/".
+        timeout: the caller's own, when it is an httpx.Timeout (litellm keeps its read part alone).
+        headers: the caller's extra headers (litellm gives them to no custom embedding provider).
+        eager: whether `astreaming` may be a coroutine that opens the stream first.
+    """
+
+    prefix: str = ""
+    timeout: Any = None
+    headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    eager: bool = False
+
+
+def facts_of(logging_obj: Any) -> Facts:
+    """The hook's facts about this call; empty ones for a sync call, which has no hook."""
+    facts = getattr(logging_obj, FACTS, None)
+    return facts if isinstance(facts, Facts) else Facts()
+
+
+def endpoint(api_base: str | None, api_key: str | None) -> tuple[str | None, str | None]:
+    """Base and key of a call: its own, else the pair set in code as `litellm.api_base` and `litellm.api_key`.
+
+    A key set for the whole process is never taken for a base that the call named: it may belong to somebody else.
+    """
+    if api_base or not litellm.api_base:
+        return api_base, api_key
+    return litellm.api_base, api_key or litellm.api_key
+
+
+def chat_job(
+    gateway: Gateway,
+    *,
+    model: str,
+    messages: list[Any],
+    api_base: str | None,
+    api_key: str | None,
+    headers: Mapping[str, Any] | None,
+    optional_params: Mapping[str, Any],
+    timeout: Any,
+    stream: bool,
+) -> Job:
+    """The job of a chat completion.
+
+    Raises:
+        InvalidInput: something in the call cannot be sent.
+    """
+    body = {"model": model, "messages": messages, **_parameters(optional_params)}
+    if stream:
+        body["stream"] = True
+    return _job(gateway, CHAT, model, body, api_base, api_key, headers, timeout, stream=stream)
+
+
+def embedding_job(
+    gateway: Gateway,
+    *,
+    model: str,
+    input: Any,  # noqa: A002  litellm's own name
+    api_base: str | None,
+    api_key: str | None,
+    headers: Mapping[str, Any] | None,
+    optional_params: Mapping[str, Any],
+    timeout: Any,
+) -> Job:
+    """The job of an embedding call. Raises as `chat_job`."""
+    body = {"model": model, "input": input, **_parameters(optional_params)}
+    return _job(gateway, EMBEDDINGS, model, body, api_base, api_key, headers, timeout, stream=False)
+
+
+def _job(
+    gateway: Gateway,
+    surface: str,
+    model: str,
+    body: dict[str, Any],
+    api_base: str | None,
+    api_key: str | None,
+    headers: Mapping[str, Any] | None,
+    timeout: Any,
+    *,
+    stream: bool,
+) -> Job:
+    base, key = endpoint(api_base, api_key)
+    seconds, connect = time_limits(timeout)
+    ask, others = gateway.ask(surface=surface, model=model, api_base=base, api_key=key, headers=headers or {})
+    return Job(ask, body, headers=others, stream=stream, timeout=seconds, connect=connect)
+
+
+def _parameters(optional_params: Mapping[str, Any]) -> dict[str, Any]:
+    extra = optional_params.get("extra_body") or {}
+    kept = {name: value for name, value in optional_params.items() if name not in INTERNAL and value is not None}
+    return {**kept, **{name: value for name, value in extra.items() if name not in INTERNAL - PUBLIC}}
+
+
+def chat_response(result: Result, model_response: ModelResponse) -> ModelResponse:
+    """A chat completion as stock `openai/` would give it, with our report."""
+    data = result.data
+    if data.get("created") is not None and not isinstance(data["created"], int):
+        data["created"] = int(float(data["created"])) if _is_number(data["created"]) else None
+    response: ModelResponse = convert_to_model_response_object(
+        response_object=data,
+        model_response_object=model_response,
+        response_type="completion",
+        stream=False,
+        _response_headers=result.headers,
+    )
+    _mark(response, result)
+    return response
+
+
+def embedding_response(result: Result, model_response: EmbeddingResponse) -> EmbeddingResponse:
+    """An embedding answer as stock `openai/` would give it, with our report."""
+    response: EmbeddingResponse = convert_to_model_response_object(
+        response_object=result.data,
+        model_response_object=model_response,
+        response_type="embedding",
+        _response_headers=result.headers,
+    )
+    _mark(response, result)
+    return response
+
+
+def stream_chunk(data: dict[str, Any], hidden: dict[str, Any]) -> ModelResponseStream:
+    """One chunk of a stream."""
+    chunk = ModelResponseStream(**data)
+    chunk._hidden_params = hidden
+    return chunk
+
+
+def hidden_params(result: Result) -> dict[str, Any]:
+    """What a response carries beside its content: the report, and the gateway's headers under litellm's names."""
+    return {"gateway": result.report.as_dict(), "additional_headers": process_response_headers(result.headers)}
+
+
+def _mark(response: Any, result: Result) -> None:
+    hidden = response._hidden_params
+    if isinstance(hidden, dict):
+        hidden.update(hidden_params(result))
+    else:
+        for name, value in hidden_params(result).items():
+            setattr(hidden, name, value)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

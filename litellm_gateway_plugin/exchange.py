@@ -1,0 +1,266 @@
+"""One HTTP exchange as plain decisions: what to send for an attempt, what the reply's head and body mean. No I/O.
+
+The thread driver and the coroutine driver (`engine.py`) share all of this; they differ in how they wait.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urljoin
+
+from .answers import ERROR_LIMIT, Answer, error_status, looks_like_html
+from .bodies import LISTING, is_ours, mismatch
+from .credentials import header_for
+from .errors import Full, GatewayError, UpstreamFailed
+from .eventstream import EventReader
+from .negotiation import Ask, Attempt, Policy
+from .streams import CompletionStream, ErrorEvent
+from .urls import origin_of
+from .version import USER_AGENT
+from .wire import WireRequest
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+KEEPING = frozenset({307, 308})
+"""Redirects that keep method and body (RFC 9110, section 15.4); of the others only a slash added is followed."""
+
+AFTER_FINISH_S = 10.0
+"""Seconds for which a stream whose choices are finished may take to send its usage and its end."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A caller's request, ready to be sent in any way.
+
+    Attributes:
+        ask: where, what, with which key.
+        body: the JSON body; its `model` is set for each attempt.
+        raw: a body that is not JSON, sent as it is.
+        headers: the caller's own, without a credential.
+        stream: whether a stream of completions is expected.
+        opaque: whether a success is handed over unread (audio, files): only a web page is told from it.
+        usage_last: whether a stream gives its usage after the finish, as the OpenAI API does.
+        method: HTTP method.
+        timeout: seconds for the whole call, or for a stream to each event; None for no limit.
+        connect: seconds for connecting, None for no limit of its own.
+    """
+
+    ask: Ask
+    body: dict[str, Any] | None = field(default=None, repr=False)
+    raw: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    stream: bool = False
+    opaque: bool = False
+    usage_last: bool = False
+    method: str = "POST"
+    timeout: float | None = None
+    connect: float | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """What one call did: names and numbers, never a credential."""
+
+    api_base: str = ""
+    auth_style: str = ""
+    surface: str = ""
+    requested_model: str = ""
+    served_model: str = ""
+    requests: int = 0
+    waited_s: float = 0.0
+    transport: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `_hidden_params["gateway"]`."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def request_for(job: Job, attempt: Attempt) -> WireRequest:
+    """The request of one attempt: the caller's own, or the listing's."""
+    ask = job.ask
+    url = ask.base.url(attempt.surface, toggled=attempt.route.toggled, slash=attempt.route.slash)
+    credential = header_for(attempt.route.style, ask.key)
+    headers = _headers(job, credential)
+    if attempt.surface == LISTING and ask.surface != LISTING:
+        return WireRequest("GET", url, headers)
+    if job.body is None:
+        return WireRequest(job.method, url, headers, job.raw or b"")
+    body = job.body if job.body.get("model") == attempt.model else {**job.body, "model": attempt.model}
+    return WireRequest(job.method, url, (("Content-Type", "application/json"), *headers), _encoded(body))
+
+
+def _headers(job: Job, credential: tuple[str, str] | None) -> tuple[tuple[str, str], ...]:
+    own = {"accept": ("Accept", "application/json"), "user-agent": ("User-Agent", USER_AGENT)}
+    given = {name.lower(): (name, value) for name, value in job.headers.items()}
+    if job.body is not None:
+        given.pop("content-type", None)
+    for name in ("content-length", "host", "transfer-encoding", "connection"):
+        given.pop(name, None)
+    return (*(own | given).values(), *((credential,) if credential else ()))
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    # what json cannot encode is the caller's pydantic models and the like; litellm's own clients take those too
+    return json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(exclude_none=True)
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    raise TypeError(f"a {type(value).__name__} in the request is no JSON")
+
+
+def redirected(request: WireRequest, status: int, headers: Mapping[str, str]) -> WireRequest | None:
+    """The request to send instead, when a redirect stays on its origin and keeps method and body; else None."""
+    if status not in REDIRECTS or not (location := headers.get("location")):
+        return None
+    target = urljoin(request.url, location)
+    if origin_of(target) != origin_of(request.url):
+        return None
+    if status in KEEPING or request.method == "GET" or adds_slash(request.url, target):
+        return replace(request, url=target)
+    return None
+
+
+def adds_slash(url: str, target: str) -> bool:
+    """Whether a target is the same URL with a slash at the end of its path."""
+    path, _, query = url.partition("?")
+    other, _, other_query = target.partition("?")
+    return other == path + "/" and other_query in ("", query)
+
+
+def wants_stream(job: Job, attempt: Attempt, status: int, headers: Mapping[str, str]) -> bool:
+    """Whether the reply is to be read as a stream of completions."""
+    mine = job.stream and attempt.surface == job.ask.surface
+    return mine and 200 <= status < 300 and not looks_like_html(headers, "")
+
+
+def is_opaque(job: Job, attempt: Attempt, status: int, headers: Mapping[str, str]) -> bool:
+    """Whether the reply is handed over unread."""
+    mine = job.opaque and attempt.surface == job.ask.surface
+    return mine and 200 <= status < 300 and not looks_like_html(headers, "")
+
+
+def read_limit(status: int, headers: Mapping[str, str]) -> int | None:
+    """How much of a body is read: all of a success, the beginning of anything else."""
+    return None if 200 <= status < 300 and not looks_like_html(headers, "") else ERROR_LIMIT
+
+
+def answer_of(surface: str, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    """The answer that the core judges, from a body read whole (or to the limit)."""
+    if not 200 <= status < 300:
+        return Answer(status, headers, body[:ERROR_LIMIT].decode("utf-8", "replace"))
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return _unreadable(status, headers, body)
+    wrong = mismatch(surface, data)
+    if not wrong:
+        return Answer(status, headers, data=data)
+    return Answer(status, headers, body[:ERROR_LIMIT].decode("utf-8", "replace"), wrong, is_ours(data))
+
+
+def _unreadable(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    text = body[:ERROR_LIMIT].decode("utf-8", "replace")
+    if looks_like_html(headers, text):
+        return Answer(status, headers, text, "a web page")
+    if "event-stream" in headers.get("content-type", ""):
+        return Answer(status, headers, text, "an event stream where a whole answer was asked", ours=True)
+    return Answer(status, headers, text, "no JSON" if body.strip() else "an empty body")
+
+
+class StreamBody:
+    """A streamed reply: bytes in, chunks out; tells an event stream from a whole answer by what arrives.
+
+    Attributes:
+        events: events read so far; comments are none.
+        over: whether nothing more is expected.
+    """
+
+    def __init__(self, job: Job, policy: Policy, base: str, headers: Mapping[str, str]) -> None:
+        self._job = job
+        self._policy = policy
+        self._base = base
+        self._headers = headers
+        self._reader = EventReader()
+        self._stream = CompletionStream(job.ask.surface, usage_last=job.usage_last)
+        self._start = b""
+        self._is_events: bool | None = True if "event-stream" in headers.get("content-type", "") else None
+        self.events = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the stream has said that it is done."""
+        return self._stream.done
+
+    @property
+    def finished(self) -> bool:
+        """Whether all choices are finished: a connection that breaks now takes nothing away."""
+        return self._stream.finished
+
+    @property
+    def is_events(self) -> bool:
+        """Whether this is an event stream, as far as can be told."""
+        return self._is_events is True
+
+    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """The chunks that these bytes complete, one by one: those before a broken event are still given.
+
+        Raises:
+            ErrorEvent: an event is an error object.
+            BrokenAnswer: an event cannot be read.
+        """
+        if self._is_events is None:
+            self._start += data
+            begin = self._start.lstrip(b"\xef\xbb\xbf \t\r\n")
+            if not begin:
+                return iter(())
+            self._is_events = begin.startswith((b"data", b":", b"event", b"id", b"retry"))
+            data = self._start
+        if not self._is_events:
+            self._start += data if data is not self._start else b""
+            return iter(())
+        return self._chunks(self._reader.feed(data))
+
+    def finish(self) -> Iterator[dict[str, Any]]:
+        """The chunks that are left at the end of the bytes.
+
+        Raises:
+            ErrorEvent, BrokenAnswer: as `feed`.
+        """
+        yield from self._chunks(self._reader.finish())
+        yield from self._stream.end()
+
+    def end(self) -> Iterator[dict[str, Any]]:
+        """The chunks held back, when the end is known without more bytes."""
+        return self._stream.end()
+
+    def whole(self, status: int) -> tuple[Answer, list[dict[str, Any]]]:
+        """The answer that came whole instead of a stream, and its chunks when it fits."""
+        answer = answer_of(self._job.ask.surface, status, self._headers, self._start)
+        return answer, list(self._stream.whole(answer.data)) if answer.fits else []
+
+    def error(self, event: ErrorEvent, api_base: str) -> GatewayError:
+        """The error for an error event in the middle of a stream."""
+        answer = self.error_answer(event)
+        words = answer.words.replace(self._job.ask.key or "\0", "[key]")
+        facts: dict[str, Any] = {"api_base": api_base, "status": answer.status, "headers": dict(self._headers)}
+        if self._policy.is_capacity(answer.status, answer.headers, answer.text):
+            return Full(f"The gateway at {api_base} became full in the middle of a stream: {words}", **facts)
+        return UpstreamFailed(f"The gateway at {api_base} broke the stream off: {words}", **facts)
+
+    def error_answer(self, event: ErrorEvent) -> Answer:
+        """An error event as the answer it should have been."""
+        return Answer(error_status(event.body) or 500, self._headers, event.text[:ERROR_LIMIT])
+
+    def _chunks(self, events: Iterator[str]) -> Iterator[dict[str, Any]]:
+        for data in events:
+            self.events += 1
+            yield from self._stream.event(data)
+            if self._stream.done:
+                break
+

@@ -1,0 +1,218 @@
+"""`install()` and `uninstall()`: the one place that touches litellm's globals, and its twin that puts them back."""
+
+from __future__ import annotations
+
+import os
+import threading
+from importlib.metadata import version
+from typing import Any
+
+import litellm
+from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
+from packaging.version import Version
+
+from .callback import GatewayCallback
+from .catalogue import namespace
+from .doors import ALIASES, PROVIDER, VENDORS, is_known_provider
+from .errors import InvalidInput
+from .handle import Gateway
+from .provider import GatewayLLM
+from .sessions import Sessions
+from .settings import GatewaySettings, load_settings
+from .wire import WireOptions
+
+OLDEST = Version("1.90.0")
+EXCLUDED = (Version("1.107.0"), Version("1.108.0"))
+"""From the first on and before the second: a release of that line was reported as tampered with."""
+
+CALLBACK_LISTS = (
+    "callbacks",
+    "input_callback",
+    "success_callback",
+    "failure_callback",
+    "service_callback",
+    "_async_input_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
+
+
+class Installation:
+    """What is registered with litellm.
+
+    Attributes:
+        gateway: the handle.
+        names: the provider names that are ours.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.gateway = Gateway(settings, lambda: wire_options(settings))
+        self.callback = CALLBACK
+        self.provider = HANDLER
+        self.names: frozenset[str] = frozenset()
+        self._handlers: dict[str, GatewayLLM] = {}
+        self._added_names: list[str] = []
+        self._sessions = Sessions(current_gateway)
+
+    def register(self) -> None:
+        """Put provider, callback and sessions where litellm looks for them. May be called again, to repair."""
+        for name in (PROVIDER, *ALIASES):
+            self._provide(name, namespace=False)
+        for vendor in (*VENDORS, *self.gateway.settings.namespaces, *map(namespace, _named_models(self.gateway.settings))):
+            self.add_namespace(vendor)
+        self._sessions.register()
+        self.repair()
+
+    def repair(self) -> None:
+        """Put back what a program has replaced wholesale (crewai assigns `litellm.callbacks` at every `LLM()`)."""
+        if not any(entry is self.callback for entry in litellm.callbacks):
+            litellm.callbacks.append(self.callback)
+        if not any(entry["provider"] == PROVIDER for entry in litellm.custom_provider_map):
+            for name in self._handlers:
+                self._map(name)
+
+    def add_namespace(self, vendor: str | None) -> None:
+        """Route sync calls for `vendor/…` here; a name that litellm knows is never taken."""
+        if vendor and vendor not in self._handlers and not is_known_provider(vendor):
+            self._provide(vendor, namespace=True)
+
+    def unregister(self) -> None:
+        """Take everything out again and close the connections."""
+        ours = self._handlers.values()
+        litellm.custom_provider_map[:] = [
+            entry for entry in litellm.custom_provider_map if entry.get("custom_handler") not in ours
+        ]
+        for name in self._added_names:
+            for names in (litellm.provider_list, litellm._custom_providers):
+                if name in names:
+                    names.remove(name)
+        for attribute in CALLBACK_LISTS:
+            entries = getattr(litellm, attribute, None)
+            if isinstance(entries, list):
+                entries[:] = [entry for entry in entries if entry is not self.callback]
+        self._sessions.unregister()
+        self.gateway.close()
+
+    def _provide(self, name: str, *, namespace: bool) -> None:
+        if name not in self._handlers:
+            is_main = name == PROVIDER
+            self._handlers[name] = self.provider if is_main else GatewayLLM(current_gateway, name, namespace=namespace)
+            self.names = self.names | {name}
+        self._map(name)
+
+    def _map(self, name: str) -> None:
+        if any(entry["provider"] == name for entry in litellm.custom_provider_map):
+            return
+        litellm.custom_provider_map.append({"provider": name, "custom_handler": self._handlers[name]})
+        for names in (litellm.provider_list, litellm._custom_providers):
+            if name not in names:
+                names.append(name)
+                if name not in self._added_names:
+                    self._added_names.append(name)
+
+
+# One of each for the life of the process: a program may hold on to what it has registered.
+CALLBACK = GatewayCallback(lambda: current())
+HANDLER = GatewayLLM(lambda: current_gateway(), PROVIDER)
+
+_current: Installation | None = None
+_lock = threading.RLock()
+
+
+def install(settings: GatewaySettings | None = None, **overrides: Any) -> Gateway:
+    """Put the plugin beside litellm; every gateway that is named afterwards answers.
+
+    Calling it again verifies that everything is still in its place and repairs it; with new settings it replaces the
+    installation.
+
+    Args:
+        settings: all settings at once; by default they come from the environment.
+        **overrides: single settings on top of the environment's, by the names of `GatewaySettings`.
+
+    Returns:
+        The handle of the installation.
+
+    Raises:
+        InvalidInput: settings that cannot be used, or a litellm that is too old or excluded.
+    """
+    global _current  # noqa: PLW0603  the one piece of global state, guarded by a lock
+    with _lock:
+        check_litellm(version("litellm"))
+        if _current is not None and settings is None and not overrides:
+            _current.register()
+            return _current.gateway
+        chosen = settings if settings is not None and not overrides else _merged(settings, overrides)
+        replacement = Installation(chosen)
+        uninstall()
+        _current = replacement
+        _current.register()
+        return _current.gateway
+
+
+def uninstall() -> None:
+    """Put back every global of litellm that was touched, and close the connections. Does nothing without `install()`."""
+    global _current  # noqa: PLW0603  as in `install`
+    with _lock:
+        installed, _current = _current, None
+        if installed is not None:
+            installed.unregister()
+
+
+def current() -> Installation | None:
+    """The installation in force."""
+    return _current
+
+
+def current_gateway() -> Gateway:
+    """The handle in force, with everything verified to be in its place.
+
+    Raises:
+        InvalidInput: after `uninstall()`.
+    """
+    installed = _current
+    if installed is None:
+        raise InvalidInput("litellm-gateway-plugin is not installed in this process: call install() first.")
+    installed.repair()
+    return installed.gateway
+
+
+def check_litellm(found: str) -> None:
+    """Refuse a litellm that cannot work or must not be used.
+
+    Raises:
+        InvalidInput: naming the version found and the one to install.
+    """
+    number = Version(found)
+    if number < OLDEST:
+        raise InvalidInput(f"litellm {found} is too old: stream chunks get lost before {OLDEST}. pip install -U litellm")
+    if EXCLUDED[0] <= Version(number.base_version) < EXCLUDED[1]:
+        raise InvalidInput(f"litellm {found} is excluded: 1.107.0 was reported as tampered with. Install another one.")
+
+
+def wire_options(settings: GatewaySettings) -> WireOptions:
+    """The wire's settings, from litellm's own: TLS, client certificate, IPv4, and whether aiohttp may be used."""
+    certificate = os.environ.get("SSL_CERTIFICATE", litellm.ssl_certificate)
+    verify: Any = get_ssl_configuration()
+    return WireOptions(
+        verify=verify,
+        cert=certificate or None,
+        trust_env=True,
+        local_address="0.0.0.0" if litellm.force_ipv4 else None,  # noqa: S104  litellm's own way to say IPv4
+        aiohttp=not (settings.disable_aiohttp or _aiohttp_is_off()),
+    )
+
+
+def _aiohttp_is_off() -> bool:
+    disabled = os.environ.get("DISABLE_AIOHTTP_TRANSPORT", "").lower() == "true"
+    return disabled or bool(litellm.disable_aiohttp_transport)
+
+
+def _merged(settings: GatewaySettings | None, overrides: dict[str, Any]) -> GatewaySettings:
+    if settings is None:
+        return load_settings(**overrides)
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    return load_settings(**{**given, **overrides})
+
+
+def _named_models(settings: GatewaySettings) -> tuple[str, ...]:
+    return tuple(name for name in (settings.text_model, settings.vlm_model, settings.tools_model) if name)

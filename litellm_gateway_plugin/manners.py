@@ -1,0 +1,28 @@
+"""The built-in behaviour, as the first implementations of our own hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from . import capacity, catalogue
+from .credentials import DEFAULT_ORDER
+from .hookspecs import hookimpl
+from .urls import Base
+
+
+@hookimpl(trylast=True)
+def gateway_auth_order(base: Base, surface: str) -> Sequence[str]:
+    """bearer, x-api-key, raw, api-key."""
+    return DEFAULT_ORDER
+
+
+@hookimpl(trylast=True)
+def gateway_model_id(base: Base, model: str, listing: Sequence[str]) -> str | None:
+    """Equal but for case or a prefix, when that leaves exactly one."""
+    return catalogue.equal_id(model, listing)
+
+
+@hookimpl(trylast=True)
+def gateway_is_capacity(status: int, headers: Mapping[str, str], body: str) -> bool:
+    """429, 503, 529, and capacity wording on another 5xx."""
+    return capacity.is_capacity(status, headers, body)

@@ -1,0 +1,317 @@
+"""What the process has learnt. State only: which route was proven, which plans are open, which keys were refused.
+
+One lock, held for a few dictionary operations and never while anything waits. Everything is bounded: the profile that
+was not used for longest goes first. Nothing here holds a key, only its fingerprint.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from .answers import Answer
+from .credentials import BASIC, DEFAULT_ORDER, NONE
+from .negotiation import LISTING, Ask, Claim, Probe, Profile
+from .plan import Plan, Route
+
+REFUSED_FOR = 60.0
+"""Seconds for which a key that every style refused is tried once per call and no more."""
+
+LISTING_FOR = 300.0
+"""Seconds for which a listing answers the question for an id."""
+
+MAX_PROFILES = 4096
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Guesses(Protocol):
+    """Orders of guesses that outlive the process; never keyed by a key, never needed for success."""
+
+    def recall(self, base: str, surface: str) -> Route | None: ...
+    def note(self, base: str, surface: str, route: Route) -> None: ...
+    def after_fork(self) -> None: ...
+
+
+class Recent(OrderedDict[K, V], Generic[K, V]):
+    """A dictionary that forgets what was not used for longest."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    def use(self, key: K) -> V | None:
+        """The value, which counts as used now, or None."""
+        value = self.get(key)
+        if value is not None:
+            self.move_to_end(key)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        """Remember, and forget the oldest beyond the size."""
+        self[key] = value
+        self.move_to_end(key)
+        while len(self) > self._size:
+            self.popitem(last=False)
+
+
+@dataclass(slots=True)
+class Open:
+    """A plan in progress and its one outstanding probe."""
+
+    plan: Plan
+    probe: Probe | None = None
+
+
+@dataclass(slots=True)
+class Refused:
+    """A key that every style refused, until when, and what was tried."""
+
+    until: float
+    styles: list[str]
+    route: Route
+
+
+@dataclass(slots=True)
+class Listed:
+    """A listing's ids and until when they count."""
+
+    until: float
+    ids: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Memory:
+    """The store behind `negotiation.Memory`.
+
+    Args:
+        guesses: where orders of guesses outlive the process, None for nowhere.
+        order: the hook that names the styles to try on a base and surface, None for the default order.
+        hint: the hook that names a first route, None for no opinion.
+        negotiate: False tries the first guess alone.
+        clock: monotonic seconds.
+    """
+
+    guesses: Guesses | None = None
+    order: Callable[[Ask], Sequence[str] | None] = lambda ask: None
+    hint: Callable[[Ask], Route | None] = lambda ask: None
+    negotiate: bool = True
+    clock: Callable[[], float] = time.monotonic
+    size: int = MAX_PROFILES
+    _proven: Recent[Profile, Route] = field(init=False)
+    _open: Recent[Profile, Open] = field(init=False)
+    _refused: Recent[Profile, Refused] = field(init=False)
+    _ids: Recent[tuple[str, str], str] = field(init=False)
+    _listed: Recent[tuple[str, str], Listed] = field(init=False)
+    _likely: Recent[Profile, Route] = field(init=False)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.clear()
+        _MEMORIES.add(self)
+
+    def clear(self) -> None:
+        """Forget everything learnt in this process."""
+        self._proven = Recent(self.size)
+        self._open = Recent(self.size)
+        self._refused = Recent(self.size)
+        self._ids = Recent(self.size)
+        self._listed = Recent(256)
+        self._likely = Recent(self.size)
+
+    def proven(self, ask: Ask) -> Route | None:
+        """The route that is known to work for this profile, or None."""
+        return self._proven.get(ask.profile)
+
+    def claim(self, ask: Ask, ahead: Probe | None) -> Claim:
+        """What this caller may do now.
+
+        Args:
+            ask: what it wants.
+            ahead: the probe that it has waited for; when that is still out after the grace, it goes ahead the same way.
+        """
+        profile = ask.profile
+        with self._lock:
+            route = self._proven.use(profile)
+            if route is not None:
+                return Claim(route, proven=True)
+            refused = self._refused.get(profile)
+            if refused is not None:
+                if self.clock() < refused.until:
+                    return Claim(refused.route, last=True)
+                del self._refused[profile]
+            return self._claim_open(ask, profile, ahead)
+
+    def _claim_open(self, ask: Ask, profile: Profile, ahead: Probe | None) -> Claim:
+        opened = self._open.use(profile)
+        if opened is None:
+            opened = Open(self._begin(ask, profile))
+            self._open.put(profile, opened)
+        route = opened.plan.current
+        if route is None:
+            self._close(ask, profile, opened)
+            return Claim(None, plan=opened.plan)
+        probe = opened.probe
+        if probe is None:
+            probe = opened.probe = Probe()
+            return Claim(route, probe)
+        return Claim(route, probe, mine=probe is ahead or probe.promising)
+
+    def prove(self, ask: Ask, claim: Claim) -> None:
+        """The claimed route works: everybody may take it from now on."""
+        assert claim.route is not None
+        profile = ask.profile
+        with self._lock:
+            self._proven.put(profile, claim.route)
+            self._refused.pop(profile, None)
+            opened = self._open.pop(profile, None)
+        _settle(claim.probe, opened.probe if opened else None)
+        if self.guesses is not None and claim.route.style not in (NONE, BASIC):
+            self.guesses.note(str(ask.base), ask.surface, claim.route)
+
+    def refuse(self, ask: Ask, claim: Claim, answer: Answer, hints: Sequence[str]) -> None:
+        """The style was refused on the claimed route."""
+        assert claim.route is not None
+        allowed = hints if self.negotiate and ask.base.guarded and ask.key is not None else ()
+        opened = self._reopen(ask, claim)
+        if opened is not None:
+            with self._lock:
+                opened.plan.refuse(claim.route, answer, allowed)
+        self._free(ask, claim)
+
+    def no_route(self, ask: Ask, claim: Claim, answer: Answer) -> None:
+        """The claimed form of the base has no such route."""
+        assert claim.route is not None
+        opened = self._reopen(ask, claim)
+        if opened is not None:
+            with self._lock:
+                opened.plan.no_route(claim.route, answer)
+        self._free(ask, claim)
+
+    def release(self, ask: Ask, claim: Claim, *, promising: bool = False) -> None:
+        """The attempt ended without a lesson; `promising` keeps its route as the next first guess."""
+        if promising and not claim.proven and claim.route is not None:
+            with self._lock:
+                self._likely.put(ask.profile, claim.route)
+        self._free(ask, claim)
+
+    def refused_styles(self, ask: Ask) -> list[str]:
+        """The styles that were refused for this profile, as far as is remembered."""
+        with self._lock:
+            refused = self._refused.get(ask.profile)
+            return list(refused.styles) if refused else []
+
+    def served_id(self, ask: Ask) -> str | None:
+        """The id under which the gateway serves what the caller asks for, when it was looked up before."""
+        return self._ids.get((str(ask.base), ask.model)) if ask.model else None
+
+    def learn_id(self, ask: Ask, served: str) -> None:
+        """The gateway serves the asked id under this one."""
+        with self._lock:
+            self._ids.put((str(ask.base), ask.model), served)
+
+    def listing(self, ask: Ask) -> tuple[str, ...] | None:
+        """The ids of the last listing while they count; () for a gateway without one; None when unknown."""
+        with self._lock:
+            listed = self._listed.get((str(ask.base), ask.profile[2]))
+            return listed.ids if listed and self.clock() < listed.until else None
+
+    def learn_listing(self, ask: Ask, ids: tuple[str, ...]) -> None:
+        """What the gateway lists, for a while."""
+        with self._lock:
+            self._listed.put((str(ask.base), ask.profile[2]), Listed(self.clock() + LISTING_FOR, ids))
+
+    def _reopen(self, ask: Ask, claim: Claim) -> Open | None:
+        """The open plan of a refused route; None when somebody has proven another one meanwhile."""
+        profile = ask.profile
+        with self._lock:
+            proven = self._proven.get(profile)
+            if proven is not None and proven != claim.route:
+                return None
+            self._proven.pop(profile, None)
+            opened = self._open.get(profile)
+            if opened is None:
+                opened = Open(self._begin(ask, profile, proven))
+                self._open.put(profile, opened)
+            return opened
+
+    def _begin(self, ask: Ask, profile: Profile, proven: Route | None = None) -> Plan:
+        first = proven or self._first_guess(ask, profile)
+        order = [NONE] if ask.key is None else [*(self.order(ask) or DEFAULT_ORDER)]
+        if first is not None and (first.style == NONE) != (ask.key is None):
+            first = None
+        if ask.named is not None and ask.key is not None and first is None:
+            first = Route(ask.named)
+        plan = Plan.begin(order, first, can_toggle=ask.base.toggled is not None, base_known=proven is not None)
+        if ask.surface == LISTING and ask.key is not None:
+            plan.styles.append(NONE)  # a public listing may refuse a credential that it does not know (Chutes)
+        if not self.negotiate or not ask.base.guarded or ask.named == BASIC:
+            del plan.styles[1:]
+        return plan
+
+    def _first_guess(self, ask: Ask, profile: Profile) -> Route | None:
+        likely = self._likely.get(profile)
+        if likely is not None:
+            return likely
+        if ask.named is not None:
+            return Route(ask.named, toggled=bool((guess := self._elsewhere(ask, profile)) and guess.toggled))
+        return self._elsewhere(ask, profile) or self.hint(ask)
+
+    def _elsewhere(self, ask: Ask, profile: Profile) -> Route | None:
+        """What works for the same key on another surface, or worked in an earlier process. A listing proves nothing."""
+        base, surface, key = profile
+        for other in ("chat/completions", "embeddings", "completions"):
+            if other != surface and (route := self._proven.get((base, other, key))) is not None:
+                return route
+        return self.guesses.recall(base, surface) if self.guesses is not None else None
+
+    def _close(self, ask: Ask, profile: Profile, opened: Open) -> None:
+        """Nothing is left to try: remember a refused key for a while, and begin anew at the next call."""
+        self._open.pop(profile, None)
+        plan = opened.plan
+        if plan.refusals and ask.key is not None:
+            toggled, style = next(iter(plan.refusals))
+            route = Route(style, toggled, plan.slash)
+            self._refused.put(profile, Refused(self.clock() + REFUSED_FOR, plan.tried_styles, route))
+
+    def _free(self, ask: Ask, claim: Claim) -> None:
+        """Whoever waits for this claim's probe looks again; the next one to come may ask."""
+        if claim.probe is None:
+            return
+        with self._lock:
+            opened = self._open.get(ask.profile)
+            if opened is not None and opened.probe is claim.probe:
+                opened.probe = None
+        _settle(claim.probe)
+
+    def after_fork(self) -> None:
+        """In the child: the parent's lock and probes belong to threads that do not exist here."""
+        self._lock = threading.Lock()
+        self._open = Recent(self.size)
+        if self.guesses is not None:
+            self.guesses.after_fork()
+
+
+def _settle(*probes: Probe | None) -> None:
+    for probe in probes:
+        if probe is not None:
+            probe.settle()
+
+
+_MEMORIES: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for memory in list(_MEMORIES):
+        memory.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork_in_child)

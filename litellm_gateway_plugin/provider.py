@@ -1,0 +1,292 @@
+"""The custom provider: litellm calls it for `gateway/…`, `openai_like/…` and vendor namespaces."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from typing import Any
+
+import litellm
+from litellm import CustomLLM, CustomStreamWrapper
+from litellm.types.utils import EmbeddingResponse, ModelResponse, ModelResponseStream
+
+from .calls import (
+    Facts,
+    chat_job,
+    chat_response,
+    embedding_job,
+    embedding_response,
+    facts_of,
+    hidden_params,
+    stream_chunk,
+)
+from .engine import Result, TaskStream, ThreadStream
+from .errors import GatewayError
+from .exchange import Job
+from .handle import Gateway
+from .litellm_errors import to_litellm
+
+PROVIDER = "gateway"
+
+
+class GatewayLLM(CustomLLM):
+    """One handler object per provider name, because litellm cuts that name from the id.
+
+    Args:
+        gateway: gives the installation in force.
+        name: the provider name under which this object is registered.
+        namespace: whether that name is the vendor part of the id, to be put back.
+        before: called at each call; repairs what a program has replaced.
+    """
+
+    def __init__(self, gateway: Callable[[], Gateway], name: str, *, namespace: bool = False) -> None:
+        super().__init__()
+        self._gateway = gateway
+        self._name = name
+        self._prefix = f"{name}/" if namespace else ""
+
+    def __repr__(self) -> str:
+        return f"<GatewayLLM {self._name}>"
+
+    def completion(  # type: ignore[override]  # litellm calls by keyword; the rest of its many parameters is not ours
+        self,
+        model: str,
+        messages: list[Any],
+        model_response: ModelResponse,
+        logging_obj: Any,
+        optional_params: dict[str, Any],
+        api_base: str | None = None,
+        api_key: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        timeout: Any = None,
+        **_: Any,
+    ) -> ModelResponse:
+        """A chat completion from a thread. Raises litellm's own exceptions."""
+        with _LitellmErrors(model, self._name):
+            job = self._chat(facts_of(logging_obj), model, messages, api_base, api_key, headers, optional_params, timeout)
+            return chat_response(self._gateway().send(job), model_response)
+
+    async def acompletion(  # type: ignore[override]  # as above
+        self,
+        model: str,
+        messages: list[Any],
+        model_response: ModelResponse,
+        logging_obj: Any,
+        optional_params: dict[str, Any],
+        api_base: str | None = None,
+        api_key: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        timeout: Any = None,
+        **_: Any,
+    ) -> ModelResponse:
+        """A chat completion from a coroutine. Raises litellm's own exceptions."""
+        with _LitellmErrors(model, self._name):
+            job = self._chat(facts_of(logging_obj), model, messages, api_base, api_key, headers, optional_params, timeout)
+            return chat_response(await self._gateway().asend(job), model_response)
+
+    def streaming(  # type: ignore[override]  # as above
+        self,
+        model: str,
+        messages: list[Any],
+        logging_obj: Any,
+        optional_params: dict[str, Any],
+        api_base: str | None = None,
+        api_key: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        timeout: Any = None,
+        **_: Any,
+    ) -> Iterator[ModelResponseStream]:
+        """A stream from a thread, opened before it is handed back. Raises litellm's own exceptions."""
+        with _LitellmErrors(model, self._name):
+            job = self._chat(
+                facts_of(logging_obj), model, messages, api_base, api_key, headers, optional_params, timeout, stream=True
+            )
+            return ThreadChunks(self._gateway().send(job), model, self._name)
+
+    def astreaming(  # type: ignore[override]  # as above
+        self,
+        model: str,
+        messages: list[Any],
+        logging_obj: Any,
+        optional_params: dict[str, Any],
+        api_base: str | None = None,
+        api_key: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        timeout: Any = None,
+        **_: Any,
+    ) -> Coroutine[Any, Any, CustomStreamWrapper] | AsyncIterator[ModelResponseStream]:
+        """A stream from a coroutine.
+
+        litellm wraps what it gets when `stream is True`, before anything can be awaited: then the stream opens with its
+        first chunk. The deployment hook puts another truthy value there, and litellm awaits this coroutine: the stream
+        is open, and its first event read, before the caller gets it, so that a full gateway is a RateLimitError.
+        """
+        facts = facts_of(logging_obj)
+        with _LitellmErrors(model, self._name):
+            job = self._chat(facts, model, messages, api_base, api_key, headers, optional_params, timeout, stream=True)
+        chunks = TaskChunks(self._gateway(), job, model, self._name)
+        return self._opened(chunks, model, logging_obj) if facts.eager else chunks
+
+    async def _opened(self, chunks: TaskChunks, model: str, logging_obj: Any) -> CustomStreamWrapper:
+        result = await chunks.open()
+        wrapper = CustomStreamWrapper(
+            completion_stream=chunks,
+            model=model,
+            custom_llm_provider=self._name,
+            logging_obj=logging_obj,
+            _response_headers=result.headers,
+        )
+        wrapper._hidden_params["gateway"] = result.report.as_dict()
+        return wrapper
+
+    def embedding(  # type: ignore[override]  # as above
+        self,
+        model: str,
+        input: Any,  # noqa: A002  litellm's own name
+        model_response: EmbeddingResponse,
+        logging_obj: Any,
+        optional_params: dict[str, Any],
+        api_base: str | None = None,
+        api_key: str | None = None,
+        timeout: Any = None,
+        **_: Any,
+    ) -> EmbeddingResponse:
+        """Embeddings from a thread. Raises litellm's own exceptions."""
+        with _LitellmErrors(model, self._name):
+            job = self._embed(facts_of(logging_obj), model, input, api_base, api_key, optional_params, timeout)
+            return embedding_response(self._gateway().send(job), model_response)
+
+    async def aembedding(  # type: ignore[override]  # as above
+        self,
+        model: str,
+        input: Any,  # noqa: A002  litellm's own name
+        model_response: EmbeddingResponse,
+        logging_obj: Any,
+        optional_params: dict[str, Any],
+        api_base: str | None = None,
+        api_key: str | None = None,
+        timeout: Any = None,
+        **_: Any,
+    ) -> EmbeddingResponse:
+        """Embeddings from a coroutine. Raises litellm's own exceptions."""
+        with _LitellmErrors(model, self._name):
+            job = self._embed(facts_of(logging_obj), model, input, api_base, api_key, optional_params, timeout)
+            return embedding_response(await self._gateway().asend(job), model_response)
+
+    def _id(self, facts: Facts, model: str) -> str:
+        return self._prefix + (model.removeprefix(facts.prefix) if facts.prefix else model)
+
+    def _chat(
+        self,
+        facts: Facts,
+        model: str,
+        messages: list[Any],
+        api_base: str | None,
+        api_key: str | None,
+        headers: Mapping[str, Any] | None,
+        optional_params: Mapping[str, Any],
+        timeout: Any,
+        *,
+        stream: bool = False,
+    ) -> Job:
+        return chat_job(
+            self._gateway(),
+            model=self._id(facts, model),
+            messages=messages,
+            api_base=api_base,
+            api_key=api_key,
+            headers=headers,
+            optional_params=optional_params,
+            timeout=facts.timeout or timeout,
+            stream=stream,
+        )
+
+    def _embed(
+        self,
+        facts: Facts,
+        model: str,
+        given: Any,
+        api_base: str | None,
+        api_key: str | None,
+        optional_params: Mapping[str, Any],
+        timeout: Any,
+    ) -> Job:
+        return embedding_job(
+            self._gateway(),
+            model=self._id(facts, model),
+            input=given,
+            api_base=api_base,
+            api_key=api_key,
+            headers=facts.headers or litellm.headers,
+            optional_params=optional_params,
+            timeout=facts.timeout or timeout,
+        )
+
+
+class _LitellmErrors:
+    """Our errors leave this block as litellm's own."""
+
+    __slots__ = ("_model", "_name")
+
+    def __init__(self, model: str, name: str) -> None:
+        self._model = model
+        self._name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, GatewayError):
+            raise to_litellm(error, self._model, self._name) from None
+
+
+class ThreadChunks(Iterator[ModelResponseStream]):
+    """An opened stream as litellm's chunks."""
+
+    def __init__(self, result: Result, model: str, name: str) -> None:
+        self._stream: ThreadStream = result.stream
+        self._hidden = hidden_params(result)
+        self._model = model
+        self._name = name
+
+    def __next__(self) -> ModelResponseStream:
+        with _LitellmErrors(self._model, self._name):
+            return stream_chunk(next(self._stream), self._hidden)
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._stream.close()
+
+
+class TaskChunks(AsyncIterator[ModelResponseStream]):
+    """A stream as litellm's chunks; it opens when it is told to, or with its first chunk."""
+
+    def __init__(self, gateway: Gateway, job: Job, model: str, name: str) -> None:
+        self._gateway = gateway
+        self._job = job
+        self._stream: TaskStream | None = None
+        self._hidden: dict[str, Any] = {}
+        self._model = model
+        self._name = name
+
+    async def open(self) -> Result:
+        """Send the request and read the first event. Raises litellm's own exceptions."""
+        with _LitellmErrors(self._model, self._name):
+            result = await self._gateway.asend(self._job)
+        self._stream = result.stream
+        self._hidden = hidden_params(result)
+        return result
+
+    def __aiter__(self) -> TaskChunks:
+        return self
+
+    async def __anext__(self) -> ModelResponseStream:
+        if self._stream is None:
+            await self.open()
+        assert self._stream is not None
+        with _LitellmErrors(self._model, self._name):
+            return stream_chunk(await self._stream.__anext__(), self._hidden)
+
+    async def aclose(self) -> None:
+        """Give the connection up."""
+        if self._stream is not None:
+            await self._stream.aclose()

@@ -1,0 +1,170 @@
+"""Which error a negotiation ends in, and its words. Pure: one sentence says what was tried, the next what to do.
+
+No sentence here can hold a credential: styles by name, bases without user, password and query, and the gateway's own
+words with every copy of the key taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+from .answers import Answer, looks_like_html, shorten
+from .capacity import retry_after
+from .catalogue import nearest_ids
+from .credentials import NONE
+from .errors import (
+    Answered,
+    BrokenAnswer,
+    Forbidden,
+    Full,
+    GatewayError,
+    KeyRefused,
+    ModelUnknown,
+    NotAGateway,
+    RequestRejected,
+    UpstreamFailed,
+)
+from .plan import Plan, Route
+from .urls import origin_of
+from .verdicts import Verdict
+
+if TYPE_CHECKING:
+    from .negotiation import Ask, Claim
+
+STATUS_ERRORS: dict[Verdict, type[Answered]] = {
+    Verdict.FORBIDDEN: Forbidden,
+    Verdict.REJECTED: RequestRejected,
+    Verdict.FAILED: UpstreamFailed,
+    Verdict.STYLE: KeyRefused,
+    Verdict.MODEL: ModelUnknown,
+}
+LEADS = {
+    Verdict.FORBIDDEN: "The gateway refuses this request",
+    Verdict.REJECTED: "The gateway rejects this request",
+    Verdict.FAILED: "The gateway failed",
+}
+
+
+class _Facts(TypedDict):
+    api_base: str
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+def error_for(
+    verdict: Verdict, ask: Ask, claim: Claim, answer: Answer, tried: Sequence[Route], refused: Sequence[str], now: float
+) -> GatewayError:
+    """The error for an answer that is surfaced."""
+    assert claim.route is not None
+    base = ask.base.form(claim.route.toggled)
+    if verdict is Verdict.FULL:
+        return _full(ask, base, answer, now)
+    if verdict is Verdict.STYLE:
+        return _key_refused(ask, base, list(dict.fromkeys([*refused, *(route.style for route in tried)])), answer)
+    if verdict is Verdict.MODEL:
+        return model_unknown(ask, answer, None)
+    if verdict in (Verdict.BROKEN, Verdict.BASE):
+        return BrokenAnswer(
+            f"The gateway at {base} answered {answer.status} without a result: {answer.mismatch or _said(ask, answer)}.",
+            api_base=base,
+            status=answer.status,
+        )
+    message = f"{LEADS[verdict]} ({answer.status} from {base}): {_said(ask, answer)}"
+    return STATUS_ERRORS[verdict](message, **_facts(ask, base, answer))
+
+
+def nothing_left(ask: Ask, plan: Plan, tried: Sequence[Route]) -> GatewayError:
+    """Every admissible route was refused or does not exist."""
+    if plan.refusals:
+        (toggled, _), answer = next(reversed(plan.refusals.items()))
+        return _key_refused(ask, ask.base.form(toggled), plan.tried_styles, answer)
+    return _no_route(ask, plan)
+
+
+def never_settled(ask: Ask, tried: Sequence[Route]) -> GatewayError:
+    """The gateway answered differently each time, and the budget is spent."""
+    return NotAGateway(
+        f"The gateway at {ask.base} contradicts itself: {len(tried)} attempts, none accepted twice. Nothing more was sent.",
+        api_base=str(ask.base),
+        status=502,
+    )
+
+
+def model_unknown(ask: Ask, answer: Answer, ids: Sequence[str] | None, *, listed: bool = False) -> ModelUnknown:
+    """The gateway does not know the id. The nearest ids of its listing are named, and none of them is used."""
+    said = _said(ask, answer)
+    nearest = nearest_ids(ask.model, ids or ())
+    if listed:
+        advice = "It lists this id all the same: the model may be down for now."
+    elif nearest:
+        advice = f"Did you mean {' or '.join(map(repr, nearest))}? It lists {len(ids or ())} models."
+    elif ids:
+        advice = f"Nothing like it is listed; the first of {len(ids)} ids: {', '.join(map(repr, ids[:3]))}."
+    else:
+        advice = "It has no listing to compare with: look the id up in its documentation."
+    shown = shorten(ask.model, 200)
+    message = f"The gateway at {ask.base} does not know the model {shown!r} ({answer.status}: {said}). {advice}"
+    return ModelUnknown(message, **_facts(ask, str(ask.base), answer))
+
+
+def _full(ask: Ask, base: str, answer: Answer, now: float) -> Full:
+    wait = retry_after(answer.headers, now)
+    when = "" if wait is None else f" It asks to wait {wait:g} s."
+    message = f"The gateway at {base} is full ({answer.status}): {_said(ask, answer)}{when}"
+    facts = _facts(ask, base, answer)
+    return Full(message, retry_after=wait, **facts)
+
+
+def _key_refused(ask: Ask, base: str, styles: Sequence[str], answer: Answer) -> KeyRefused:
+    said = _said(ask, answer)
+    if ask.key is None:
+        advice = "No API key was given: pass api_key=, or set LITELLM_GATEWAY_API_KEY beside LITELLM_GATEWAY_API_BASE."
+    elif not ask.base.guarded:
+        advice = "Over plain http to a public address a key is offered in one style only: use https."
+    else:
+        advice = "Check the key, and that it belongs to this gateway."
+    tried = ", ".join(styles) or NONE
+    message = f"The gateway at {base} refused the API key ({answer.status}: {said}). Styles tried: {tried}. {advice}"
+    return KeyRefused(message, **_facts(ask, base, answer))
+
+
+def _no_route(ask: Ask, plan: Plan) -> NotAGateway:
+    """Neither form of the base has this surface."""
+    accounts = [f"{ask.base.form(form)}/{ask.surface} gave {_account(ask, a)}" for form, a in plan.missing.items()]
+    message = (
+        f"No OpenAI-compatible {ask.surface} was found at {ask.base}: {'; '.join(accounts)}. "
+        "Check api_base: it is the part of the URL before /chat/completions."
+    )
+    status = next(iter(plan.missing.values())).status if plan.missing else 404
+    return NotAGateway(message, api_base=str(ask.base), status=status)
+
+
+def _account(ask: Ask, answer: Answer) -> str:
+    if 300 <= answer.status < 400:
+        target = origin_of(answer.headers.get("location", "")) or "another page"
+        return f"{answer.status}, a redirect to {target} (redirects to another origin are not followed)"
+    if answer.status < 300:
+        return f"{answer.status} with {answer.mismatch}"
+    kind = "a web page" if looks_like_html(answer.headers, answer.text) else _said(ask, answer)
+    return f"{answer.status} ({kind})"
+
+
+def _said(ask: Ask, answer: Answer) -> str:
+    """The gateway's own words, without the key, should it quote it."""
+    words = answer.words or "no explanation"
+    return words.replace(ask.key, "[key]") if ask.key and len(ask.key) > 3 else words
+
+
+def _facts(ask: Ask, base: str, answer: Answer) -> _Facts:
+    text = answer.text.replace(ask.key, "[key]") if ask.key and len(ask.key) > 3 else answer.text
+    return {"api_base": base, "status": answer.status, "headers": _harmless(answer, ask), "body": text[:4000]}
+
+
+def _harmless(answer: Answer, ask: Ask) -> dict[str, str]:
+    return {
+        name: value[:1000]
+        for name, value in answer.headers.items()
+        if name not in ("set-cookie", "cookie", "authorization") and not (ask.key and ask.key in value)
+    }

@@ -1,0 +1,332 @@
+"""The session door: litellm's stock setting for one's own HTTP client, under its OpenAI client.
+
+A wrapping transport. A request to a gateway is negotiated like any other and its answer handed back as if the gateway
+had taken it at once; every other request goes through the client that litellm would have used, untouched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import litellm
+import openai
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_configuration
+
+from .bodies import CHAT, TEXT
+from .doors import is_foreign, is_process_wide
+from .engine import Result
+from .errors import Answered, BrokenAnswer, ConnectFailed, Full, GatewayError, InvalidInput, NotAGateway, TimedOut, Unreachable
+from .exchange import Job
+from .handle import Gateway
+from .negotiation import Ask
+from .urls import Base, split_url
+
+DROPPED = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"})
+HOP = frozenset({"host", "content-length", "connection", "transfer-encoding", "accept-encoding"})
+STREAMED = frozenset({CHAT, TEXT})
+PASSED_UNREAD = frozenset({"chat/completions", "completions", "embeddings", "models"})
+"""Surfaces whose successes are read and judged; those of all others are handed over unread."""
+
+DEPLOYMENTS = "/openai/deployments/"  # Azure's own paths, which litellm's Azure client serves
+
+
+def openai_httpx() -> Any:
+    """The HTTP library of the installed OpenAI client: httpx, or httpx2 from version 3 on."""
+    major = int(openai.__version__.partition(".")[0])
+    return importlib.import_module("httpx2" if major >= 3 else "httpx")
+
+
+class Sessions:
+    """Sets `litellm.client_session` and `litellm.aclient_session`, unless the program has its own.
+
+    Args:
+        gateway: gives the installation in force.
+    """
+
+    def __init__(self, gateway: Callable[[], Gateway]) -> None:
+        self._gateway = gateway
+        self._sync: Any = None
+        self._tasks: Any = None
+
+    def register(self) -> None:
+        """Set both sessions; a session that is already there stays."""
+        lib = openai_httpx()
+        changed = False
+        if litellm.client_session is None:
+            self._sync = self._sync or lib.Client(transport=thread_transport(lib, self._gateway), follow_redirects=True)
+            litellm.client_session = self._sync
+            changed = True
+        if litellm.aclient_session is None:
+            self._tasks = self._tasks or lib.AsyncClient(
+                transport=task_transport(lib, self._gateway), follow_redirects=True
+            )
+            litellm.aclient_session = self._tasks
+            changed = True
+        if changed:
+            _forget_openai_clients()
+
+    def unregister(self) -> None:
+        """Take our sessions out; a program's own stays."""
+        if litellm.client_session is self._sync:
+            litellm.client_session = None
+        if litellm.aclient_session is self._tasks:
+            litellm.aclient_session = None
+        if self._sync is not None:
+            self._sync.close()
+        self._sync = self._tasks = None
+        _forget_openai_clients()
+
+
+def _forget_openai_clients() -> None:
+    """litellm keeps its OpenAI clients under a key that ignores the HTTP client inside them."""
+    litellm.in_memory_llm_clients_cache.flush_cache()
+
+
+def job_for(gateway: Gateway, request: Any, body: bytes) -> Job | None:
+    """A request of the OpenAI client as a job, or None when it is not for a gateway.
+
+    Raises:
+        InvalidInput: something in it cannot be sent.
+    """
+    url = str(request.url)
+    if DEPLOYMENTS in url or not is_foreign(gateway, url.partition("?")[0]):
+        return None
+    found = split_url(url)
+    if found is None:
+        return None
+    base, surface = found
+    headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP}
+    given, others = gateway.ask(surface=surface, model="", api_base=_text(base), api_key=None, headers=headers)
+    ask = _without_foreign_key(gateway, given)
+    data = _json(request.headers.get("content-type", ""), body)
+    if data is None:
+        ask = Ask(ask.base, surface, ask.key, "", ask.named, fixed_id=True)
+        opaque = surface not in PASSED_UNREAD
+        return _timed(Job(ask, raw=body, headers=others, opaque=opaque, method=request.method), request)
+    ask = Ask(ask.base, surface, ask.key, str(data.get("model") or ""), ask.named, fixed_id="model" not in data)
+    stream = bool(data.get("stream")) and surface in STREAMED
+    opaque = surface not in PASSED_UNREAD
+    return _timed(
+        Job(ask, data, headers=others, stream=stream, opaque=opaque, usage_last=True, method=request.method), request
+    )
+
+
+def _timed(job: Job, request: Any) -> Job:
+    limits = request.extensions.get("timeout") or {}
+    job.timeout, job.connect = limits.get("read"), limits.get("connect")
+    return job
+
+
+def _text(base: Base) -> str:
+    return str(base) + (f"?{base.query}" if base.query else "")
+
+
+def _without_foreign_key(gateway: Gateway, ask: Ask) -> Ask:
+    """A key of the whole process stays here; the gateway's own configured key goes in its place."""
+    if ask.key is None or not is_process_wide(ask.key, ask.base):
+        return ask
+    configured, _ = gateway.ask(surface=ask.surface, model="", api_base=_text(ask.base), api_key=None, headers={})
+    return configured
+
+
+def _json(content_type: str, body: bytes) -> dict[str, Any] | None:
+    if "json" not in content_type:
+        return None
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _headers(result: Result) -> dict[str, str]:
+    """The gateway's headers, and our report under names that litellm keeps in `additional_headers`."""
+    facts = {f"x-litellm-gateway-{name.replace('_', '-')}": str(value) for name, value in result.report.as_dict().items()}
+    kept = {name: value for name, value in result.headers.items() if name not in DROPPED}
+    return {**kept, **facts, "x-should-retry": "false"}
+
+
+def _error_response(lib: Any, error: GatewayError, request: Any) -> Any:
+    """An error as the OpenAI client expects it; it must not retry by itself what the negotiation has settled."""
+    status = _status(error)
+    kept = {name: value for name, value in getattr(error, "headers", {}).items() if name not in DROPPED}
+    if isinstance(error, Full) and error.retry_after is not None:
+        kept["retry-after"] = str(int(-(-error.retry_after // 1)))
+    body = {"error": {"message": error.message, "type": type(error).__name__, "param": None, "code": str(status)}}
+    headers = {**kept, "content-type": "application/json", "x-should-retry": "false"}
+    return lib.Response(status, headers=headers, content=json.dumps(body).encode(), request=request)
+
+
+def _status(error: GatewayError) -> int:
+    if isinstance(error, Full):
+        return 429
+    if isinstance(error, (Answered, NotAGateway)):
+        return error.status if error.status >= 400 else (502 if isinstance(error, BrokenAnswer) else 404)
+    return 400 if isinstance(error, InvalidInput) else 502
+
+
+def _network_error(lib: Any, error: Unreachable, request: Any) -> Exception:
+    kinds = {TimedOut: lib.ReadTimeout, ConnectFailed: lib.ConnectError}
+    made: Exception = kinds.get(type(error), lib.RemoteProtocolError)(error.message, request=request)
+    return made
+
+
+def _event(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _content(result: Result) -> bytes:
+    return json.dumps(result.data, ensure_ascii=False).encode()
+
+
+def thread_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
+    """A transport for litellm's synchronous OpenAI clients.
+
+    Args:
+        lib: httpx, or httpx2.
+        gateway: gives the installation in force.
+    """
+
+    class Body(lib.SyncByteStream):  # type: ignore[misc]  # the base class is chosen at run time
+        def __init__(self, parts: Iterator[bytes], close: Callable[[], None]) -> None:
+            self._parts = parts
+            self._close = close
+
+        def __iter__(self) -> Iterator[bytes]:
+            return self._parts
+
+        def close(self) -> None:
+            self._close()
+
+    class Transport(lib.BaseTransport):  # type: ignore[misc]  # as above
+        """Negotiates what is for a gateway; passes on what is not."""
+
+        def __init__(self) -> None:
+            self._plain: Any = None
+
+        def handle_request(self, request: Any) -> Any:
+            try:
+                job = job_for(gateway(), request, request.read())
+                if job is None:
+                    return self._stock().send(request, stream=True, follow_redirects=False)
+                return self._response(gateway().send(job), request)
+            except Unreachable as error:
+                raise _network_error(lib, error, request) from None
+            except GatewayError as error:
+                return _error_response(lib, error, request)
+
+        def close(self) -> None:
+            if self._plain is not None:
+                self._plain.close()
+
+        def _stock(self) -> Any:
+            """The client that litellm would have made."""
+            if self._plain is None:
+                self._plain = lib.Client(verify=get_ssl_configuration())
+            return self._plain
+
+        def _response(self, result: Result, request: Any) -> Any:
+            headers = _headers(result)
+            if result.reply is not None:
+                stream = Body(result.reply.chunks(), result.reply.close)
+            elif result.stream is not None:
+                headers["content-type"] = "text/event-stream"
+                stream = Body(self._events(result.stream, request), result.stream.close)
+            else:
+                return lib.Response(result.status, headers=headers, content=_content(result), request=request)
+            return lib.Response(result.status, headers=headers, stream=stream, request=request)
+
+        def _events(self, stream: Any, request: Any) -> Iterator[bytes]:
+            try:
+                for chunk in stream:
+                    yield _event(chunk)
+            except Unreachable as error:
+                raise _network_error(lib, error, request) from None
+            except GatewayError as error:
+                yield _event({"error": {"message": error.message, "code": _status(error)}})
+            yield b"data: [DONE]\n\n"
+
+    return Transport()
+
+
+def task_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
+    """The same for litellm's asynchronous OpenAI clients."""
+
+    class Body(lib.AsyncByteStream):  # type: ignore[misc]  # as above
+        def __init__(self, parts: AsyncIterator[bytes], close: Callable[[], Any]) -> None:
+            self._parts = parts
+            self._close = close
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self._parts
+
+        async def aclose(self) -> None:
+            await self._close()
+
+    class Transport(lib.AsyncBaseTransport):  # type: ignore[misc]  # as above
+        """Negotiates what is for a gateway; passes on what is not, with one stock transport for each event loop."""
+
+        def __init__(self) -> None:
+            self._plain: dict[asyncio.AbstractEventLoop, Any] = {}
+
+        async def handle_async_request(self, request: Any) -> Any:
+            try:
+                job = job_for(gateway(), request, await request.aread())
+                if job is None:
+                    return await self._stock().handle_async_request(request)
+                return self._response(await gateway().asend(job), request)
+            except Unreachable as error:
+                raise _network_error(lib, error, request) from None
+            except GatewayError as error:
+                return _error_response(lib, error, request)
+
+        def _stock(self) -> Any:
+            loop = asyncio.get_running_loop()
+            if loop not in self._plain:
+                for closed in [known for known in self._plain if known.is_closed()]:
+                    del self._plain[closed]
+                self._plain[loop] = stock_task_transport(lib)
+            return self._plain[loop]
+
+        def _response(self, result: Result, request: Any) -> Any:
+            headers = _headers(result)
+            if result.reply is not None:
+                stream = Body(result.reply.chunks(), result.reply.aclose)
+            elif result.stream is not None:
+                headers["content-type"] = "text/event-stream"
+                stream = Body(self._events(result.stream, request), result.stream.aclose)
+            else:
+                return lib.Response(result.status, headers=headers, content=_content(result), request=request)
+            return lib.Response(result.status, headers=headers, stream=stream, request=request)
+
+        async def _events(self, stream: Any, request: Any) -> AsyncIterator[bytes]:
+            try:
+                async for chunk in stream:
+                    yield _event(chunk)
+            except Unreachable as error:
+                raise _network_error(lib, error, request) from None
+            except GatewayError as error:
+                yield _event({"error": {"message": error.message, "code": _status(error)}})
+            yield b"data: [DONE]\n\n"
+
+    return Transport()
+
+
+def stock_task_transport(lib: Any) -> Any:
+    """The transport that litellm itself would use in an event loop.
+
+    Its factory was called `_create_async_transport` up to 1.105.3; with neither name, and for httpx2, the library's own.
+    """
+    make = getattr(AsyncHTTPHandler, "create_async_transport", None) or getattr(
+        AsyncHTTPHandler, "_create_async_transport", None
+    )
+    verify = get_ssl_configuration()
+    if make is not None and lib.__name__ == "httpx":
+        transport = make(ssl_context=verify) if not isinstance(verify, bool) else make(ssl_verify=verify)
+        if transport is not None:
+            return transport
+    return lib.AsyncHTTPTransport(verify=verify)

@@ -1,0 +1,185 @@
+"""Every knob, its environment name, its default and its unit. The table in `docs/settings.md` is made from this class."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing_extensions import Self
+
+from .credentials import clean_key
+from .errors import InvalidInput
+from .urls import parse_base
+
+PREFIX = "LITELLM_GATEWAY_"
+NUMBERED = re.compile(r"(?:LITELLM_GATEWAY|CHUTES)_API_BASE_(\d+)")
+BASE_NAMES = ("LITELLM_GATEWAY_API_BASE", "CHUTES_API_BASE")
+KEY_NAMES = ("LITELLM_GATEWAY_API_KEY", "CHUTES_API_KEY")
+
+
+class GatewayBase(BaseModel):
+    """A configured gateway: its base and the key that belongs to it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    api_base: str
+    api_key: SecretStr | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The key in the clear, for a header and nothing else."""
+        return clean_key(self.api_key.get_secret_value()) if self.api_key else None
+
+
+def _named(*older: str, name: str) -> AliasChoices:
+    """Our own environment name, then the older ones that stay in use, then the field's name for keyword arguments."""
+    return AliasChoices(PREFIX + name.upper(), *older, name)
+
+
+class GatewaySettings(BaseSettings):
+    """What an operator can set, in the environment or as keyword arguments of `install()`."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, populate_by_name=True, env_ignore_empty=True)
+
+    api_base: str | None = Field(
+        None,
+        validation_alias=_named("CHUTES_API_BASE", name="api_base"),
+        description="Base of the gateway for calls that name none. Further ones: the same name with `_1`, `_2`, …",
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        validation_alias=_named("CHUTES_API_KEY", name="api_key"),
+        description="Key of that gateway; sent to its origin and to no other. Numbered like the bases.",
+    )
+    bases: tuple[GatewayBase, ...] = Field(
+        (),
+        validation_alias=_named(name="bases"),
+        description="Further gateways as JSON: `[{\"api_base\": …, \"api_key\": …}]`; numbered names end up here too.",
+    )
+    intercept: Literal["auto", "configured", "off"] = Field(
+        "auto",
+        validation_alias=_named(name="intercept"),
+        description="Which calls that do not name the provider `gateway` are taken: all with a foreign `api_base`, those "
+        "with a configured base, or none.",
+    )
+    negotiate: bool = Field(
+        True,
+        validation_alias=_named("SCILLM_CHUTES_CANONICALIZE_OPENAI_AUTH", name="negotiate"),
+        description="Whether another credential style is tried when one is refused.",
+    )
+    cold_grace_s: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        validation_alias=_named(name="cold_grace_s"),
+        description="Seconds for which simultaneous first calls wait for the first one's status line.",
+    )
+    namespaces: tuple[str, ...] = Field(
+        (),
+        validation_alias=_named(name="namespaces"),
+        description="Further vendor namespaces for sync calls, as a JSON list: `[\"acme\"]` routes `acme/some-model`.",
+    )
+    text_model: str | None = Field(
+        None,
+        validation_alias=_named("CHUTES_TEXT_MODEL", name="text_model"),
+        description="Preferred text model; its namespace is known from the start.",
+    )
+    vlm_model: str | None = Field(
+        None,
+        validation_alias=_named("CHUTES_VLM_MODEL", name="vlm_model"),
+        description="Preferred picture model; its namespace is known from the start.",
+    )
+    tools_model: str | None = Field(
+        None,
+        validation_alias=_named("CHUTES_TOOLS_MODEL", name="tools_model"),
+        description="Preferred model for tool calls; its namespace is known from the start.",
+    )
+    disable_aiohttp: bool = Field(
+        False,
+        validation_alias=_named("SCILLM_DISABLE_AIOHTTP", name="disable_aiohttp"),
+        description="Whether async calls use httpx alone (litellm's own `disable_aiohttp_transport` does the same).",
+    )
+    cache: bool = Field(
+        True,
+        validation_alias=_named(name="cache"),
+        description="Whether what worked is kept on disk as the first guess of the next process; never a key.",
+    )
+    cache_dir: Path | None = Field(
+        None,
+        validation_alias=_named(name="cache_dir"),
+        description="Folder of that file; the user's cache folder by default.",
+    )
+
+    @field_validator("api_base")
+    @classmethod
+    def _base_is_a_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            _checked_base("api_base", value)
+        return value
+
+    @model_validator(mode="after")
+    def _numbered_bases(self) -> Self:
+        object.__setattr__(self, "bases", (*self.bases, *numbered_bases(os.environ)))
+        for base in self.bases:
+            _checked_base("bases", base.api_base)
+        return self
+
+    @property
+    def all_bases(self) -> tuple[GatewayBase, ...]:
+        """Every configured gateway, the unnumbered one first, none twice."""
+        first = (GatewayBase(api_base=self.api_base, api_key=self.api_key),) if self.api_base else ()
+        return tuple({str(parse_base(base.api_base)): base for base in reversed((*first, *self.bases))}.values())[::-1]
+
+
+def numbered_bases(environment: Mapping[str, str]) -> list[GatewayBase]:
+    """The gateways under numbered names, in the order of their numbers; gaps are allowed.
+
+    A number without a key of its own takes the unnumbered key only when both have the same origin: a key goes to the
+    origin that it was set for.
+    """
+    numbers = sorted({int(found[1]) for name in environment if (found := NUMBERED.fullmatch(name))})
+    return [base for number in numbers if (base := _numbered(environment, number)) is not None]
+
+
+def _numbered(environment: Mapping[str, str], number: int) -> GatewayBase | None:
+    base = _first(environment, BASE_NAMES, f"_{number}")
+    if base is None:
+        return None
+    key = _first(environment, KEY_NAMES, f"_{number}")
+    unnumbered = _first(environment, BASE_NAMES, "")
+    if key is None and unnumbered and parse_base(unnumbered).origin == parse_base(base).origin:
+        key = _first(environment, KEY_NAMES, "")
+    return GatewayBase(api_base=base, api_key=SecretStr(key) if key else None)
+
+
+def _first(environment: Mapping[str, str], names: tuple[str, ...], suffix: str) -> str | None:
+    return next((environment[name + suffix] for name in names if environment.get(name + suffix)), None)
+
+
+def _checked_base(name: str, value: str) -> None:
+    try:
+        parse_base(value)
+    except InvalidInput as error:
+        raise ValueError(f"{name}: {error.message}") from None
+
+
+def load_settings(**overrides: Any) -> GatewaySettings:
+    """The settings of the environment with keyword arguments on top.
+
+    Raises:
+        InvalidInput: a value cannot be used; the message names the setting and the reason, never the value.
+    """
+    try:
+        return GatewaySettings(**overrides)
+    except ValidationError as error:
+        raise InvalidInput(f"The settings cannot be used: {'; '.join(map(_reason, error.errors()))}.") from None
+
+
+def _reason(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "environment"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ').rstrip('.')}"

@@ -1,0 +1,127 @@
+"""What an answer means for the negotiation: one table, read from the top. Pure: standard library only.
+
+A new manner of a gateway is a new row here (or a hook), never an `if` in a driver.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from enum import Enum
+
+from .answers import Answer, error_fields, error_object, error_status
+
+CapacityTest = Callable[[int, Mapping[str, str], str], bool]
+
+
+class Verdict(Enum):
+    """What to make of an answer."""
+
+    PROVEN = "style and base are right"
+    STYLE = "the credential style was refused"
+    BASE = "no such route here"
+    MODEL = "the model id is unknown"
+    FORBIDDEN = "refused, and not because of the credential's style"
+    FULL = "the gateway is full"
+    REJECTED = "the request itself is wrong"
+    FAILED = "the gateway failed"
+    BROKEN = "an answer of this API that cannot be used"
+
+
+# Words for "there is no such model" beside the id itself (gateways.md collects the dialects).
+MISSING = re.compile(
+    r"not (?:be )?(?:found|exist|available|supported|a valid|recognized|recognised|loaded)|(?:does|do|did) ?n[o']t exist"
+    r"|n't exist|invalid model|unknown model|no such model|unsupported model|not exist|no available channel|is not valid",
+    re.IGNORECASE,
+)
+# 401 and 403 that no other style would cure: a model, a format, a plan, a country.
+NOT_THE_CREDENTIAL = re.compile(
+    r"\bmodels?\b|\bthis format\b|unsupported format|\bplans?\b|\bquota\b|\bbilling\b|\bcredits?\b|\bbalance\b|\btier\b"
+    r"|\bupgrade\b|\bpayment\b|\bregion\b|\bcountry\b|\bsubscription (?!key)|\bsuspended\b|\bmoderation\b"
+    r"|\bcontent filter",
+    re.IGNORECASE,
+)
+# ... unless the words blame the key outright.
+BLAMES_THE_KEY = re.compile(
+    r"\b(?:invalid|missing|incorrect|malformed|no|expired|wrong|bad) (?:or \w+ )?(?:the )?(?:api|auth\w*|access|subscription"
+    r"|bearer)[ _-]?(?:key|token|header)",
+    re.IGNORECASE,
+)
+ABOUT_THE_KEY = re.compile(
+    r"(?:api|access|auth\w*|subscription|secret)[ _-]?(?:key|token)|\bcredentials?\b|\bbearer\b|\bauthenticat|\bauthoriz"
+    r"|\bunauthori[sz]ed\b|no_db_connection|\bauth_error\b",
+    re.IGNORECASE,
+)
+KEY_PROBLEM = re.compile(
+    r"\bmissing\b|\binvalid\b|\bmalformed\b|\brequired\b|\bnot valid\b|\bincorrect\b|\bexpired\b|\bno (?:api )?key\b"
+    r"|not authenticated|no_db_connection|auth_error|unauthori[sz]ed|multiple|not (?:be )?provided",
+    re.IGNORECASE,
+)
+AWS_NO_ROUTE = "Missing Authentication Token"  # AWS API Gateway says this, with 403, of a route that does not exist
+
+
+def about_model(answer: Answer, model: str) -> bool:
+    """Whether an error is about the model id (the rule of gateways.md, which held on every server tried)."""
+    fields = error_fields(answer.json)
+    if fields.get("param") == "model" or "model_not_found" in (fields.get("code"), fields.get("type")):
+        return True
+    words = answer.words
+    if answer.is_html or not MISSING.search(words):
+        return False
+    return bool(model) and model in words
+
+
+def about_key(answer: Answer) -> bool:
+    """Whether a 400 is really a refused credential (Google, and the LiteLLM proxy without a database)."""
+    fields = error_fields(answer.json)
+    text = f"{answer.words} {fields.get('code')} {fields.get('type')}"
+    return bool(ABOUT_THE_KEY.search(text) and KEY_PROBLEM.search(text))
+
+
+def _not_the_credential(answer: Answer, model: str) -> bool:
+    words = answer.words
+    if answer.is_html or BLAMES_THE_KEY.search(words):
+        return False
+    return bool(NOT_THE_CREDENTIAL.search(words)) or (len(model) > 3 and model in words)
+
+
+Row = tuple[Callable[[Answer, str], bool], Verdict]
+
+TABLE: tuple[Row, ...] = (
+    (lambda a, m: a.fits, Verdict.PROVEN),
+    (lambda a, m: a.status < 300 and a.ours, Verdict.BROKEN),
+    (lambda a, m: a.status < 400, Verdict.BASE),
+    (lambda a, m: a.status == 403 and a.words == AWS_NO_ROUTE, Verdict.BASE),
+    (lambda a, m: a.status in (401, 403) and _not_the_credential(a, m), Verdict.FORBIDDEN),
+    (lambda a, m: a.status in (401, 403), Verdict.STYLE),
+    (lambda a, m: a.status in (400, 404, 422) and about_model(a, m), Verdict.MODEL),
+    (lambda a, m: a.status in (404, 405), Verdict.BASE),
+    (lambda a, m: a.status == 400 and about_key(a), Verdict.STYLE),
+    (lambda a, m: a.status < 500, Verdict.REJECTED),
+    (lambda a, m: True, Verdict.FAILED),
+)
+
+
+def read_verdict(answer: Answer, model: str, is_capacity: CapacityTest) -> Verdict:
+    """The first row of the table that holds, with capacity looked at before everything but success.
+
+    Args:
+        answer: what came back.
+        model: the id that was sent, "" when the surface has none.
+        is_capacity: the capacity decision, a hook's or `capacity.is_capacity`.
+    """
+    answer = _unwrapped(answer)
+    if not answer.fits and answer.status >= 400 and is_capacity(answer.status, answer.headers, answer.text):
+        return Verdict.FULL
+    return next(verdict for holds, verdict in TABLE if holds(answer, model))
+
+
+def _unwrapped(answer: Answer) -> Answer:
+    """An error object under a 200 counts as the status that it names, and else as a failure of the gateway."""
+    if answer.fits or answer.status >= 300:
+        return answer
+    body = answer.json
+    if not error_object(body):
+        return answer
+    return replace(answer, status=error_status(body) or 500)

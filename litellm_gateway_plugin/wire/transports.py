@@ -1,0 +1,59 @@
+"""Closing an event loop's sockets without that loop."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import httpcore
+
+
+def transport_of(stream: httpcore.AsyncNetworkStream) -> asyncio.Transport | None:
+    """The asyncio transport under a stream of httpcore's AnyIO backend; None when it cannot be found."""
+    inner: Any = getattr(stream, "_stream", None)
+    while inner is not None:
+        transport = getattr(inner, "_transport", None)
+        if transport is not None:
+            return transport  # type: ignore[no-any-return]  # private to anyio, so untyped
+        inner = getattr(inner, "transport_stream", None)  # TLS keeps the stream that it wraps
+    return None
+
+
+def drop(transport: asyncio.BaseTransport | None, loop: asyncio.AbstractEventLoop) -> None:
+    """Close a connection that is of no more use: at once, unsent bytes and all.
+
+    `close` would first wait until the peer has taken the unsent bytes, or answered TLS's goodbye: perhaps for ever.
+    """
+    if transport is None:
+        return
+    if loop.is_closed():
+        close_quietly(transport)
+    elif isinstance(transport, asyncio.Transport):
+        transport.abort()
+    else:
+        transport.close()
+
+
+def close_quietly(transport: asyncio.BaseTransport | None) -> None:
+    """Close the socket under a transport whose loop will never run again.
+
+    There is no public way: every method of a transport wants its loop, and one that is merely dropped warns. What is
+    not found here (the transports of other kinds of loop) is left to its own finaliser.
+    """
+    mute(transport)
+    tls = getattr(transport, "_ssl_protocol", None)
+    if tls is not None:
+        close_quietly(getattr(tls, "_transport", None))
+    sock = getattr(transport, "_sock", None)
+    if sock is not None:
+        with suppress(OSError, AttributeError):
+            transport._sock = None  # type: ignore[union-attr]
+            sock.close()
+
+
+def mute(transport: asyncio.BaseTransport | None) -> None:
+    """Keep a TLS transport's finaliser from acting: before Python 3.11 it even sends TLS's goodbye."""
+    if getattr(transport, "_ssl_protocol", None) is not None:
+        with suppress(AttributeError):
+            transport._closed = True  # type: ignore[union-attr]
