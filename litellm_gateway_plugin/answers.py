@@ -1,4 +1,4 @@
-"""An answer as the core sees it, and its words. Pure: standard library only; what is read here is bounded and hostile."""
+"""An answer as the core sees it, and its words. Pure: standard library only. What is read is bounded, and hostile."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ WORDS_LIMIT = 1000
 """Characters of a gateway's own words that are put into an error message."""
 
 TAG = re.compile(r"<(script|style|head)\b.*?</\1>|<[^>]{0,500}>", re.IGNORECASE | re.DOTALL)
+STATUS = re.compile(r"[45][0-9][0-9]")
 TITLE = re.compile(r"<title>(.{0,200}?)</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -105,11 +106,11 @@ def error_object(body: Any) -> bool:
 def error_status(body: Any) -> int | None:
     """The HTTP status that an error body names for itself, or None."""
     fields = error_fields(body)
-    for name in ("code", "status"):
-        value = fields.get(name)
-        number = int(value) if isinstance(value, (int, float)) or (isinstance(value, str) and value.isdigit()) else 0
-        if 400 <= number <= 599:
-            return number
+    for value in (fields.get("code"), fields.get("status")):
+        if isinstance(value, (int, float)) and 400 <= value <= 599:
+            return int(value)
+        if isinstance(value, str) and STATUS.fullmatch(value):
+            return int(value)
     return None
 
 

@@ -47,7 +47,7 @@ OURS = ("chat.completion", "text_completion")
 
 
 def mismatch(surface: str, body: Any) -> str:
-    """"" when the body is a result of the surface, else what it is instead."""
+    """What the body is instead of a result of the surface; an empty string when it is one."""
     if error_object(body):
         return "an error inside a success"
     fits = FITS.get(surface)

@@ -20,7 +20,7 @@ OURS = CHAT_CALLS | BRIDGED_CALLS | EMBEDDING_CALLS
 MOCKS = ("mock_response", "mock_tool_calls", "mock_timeout")
 
 # Parameters that OpenAI's API has and litellm refuses for custom providers unless they are allowed by name.
-ALLOWED = ("reasoning_effort", "thinking", "verbosity", "user", "prompt_cache_retention")
+ALLOWED = ("reasoning_effort", "thinking", "verbosity")
 EMBEDDING_PARAMETERS = ("dimensions", "encoding_format", "user")
 
 

@@ -11,7 +11,7 @@ from litellm.litellm_core_utils.core_helpers import process_response_headers
 from litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response import convert_to_model_response_object
 from litellm.types.utils import EmbeddingResponse, ModelResponse, ModelResponseStream, all_litellm_params
 
-from .bodies import CHAT, EMBEDDINGS
+from .bodies import CHAT, EMBEDDINGS, TEXT
 from .engine import Result
 from .exchange import Job
 from .handle import Gateway, time_limits
@@ -64,6 +64,12 @@ def facts_of(logging_obj: Any) -> Facts:
     return facts if isinstance(facts, Facts) else Facts()
 
 
+def is_text_completion(logging_obj: Any) -> bool:
+    """Whether litellm has bridged a text completion to this chat call."""
+    params = getattr(logging_obj, "litellm_params", None)
+    return bool(params.get("text_completion")) if isinstance(params, dict) else False
+
+
 def endpoint(api_base: str | None, api_key: str | None) -> tuple[str | None, str | None]:
     """Base and key of a call: its own, else the pair set in code as `litellm.api_base` and `litellm.api_key`.
 
@@ -85,16 +91,22 @@ def chat_job(
     optional_params: Mapping[str, Any],
     timeout: Any,
     stream: bool,
+    text: bool = False,
 ) -> Job:
     """The job of a chat completion.
+
+    Args:
+        text: whether this is a text completion that litellm has bridged to chat. It makes one user message of each
+            prompt, and a chat gives one answer to all of them: several prompts go to the surface that is made for them.
 
     Raises:
         InvalidInput: something in the call cannot be sent.
     """
-    body = {"model": model, "messages": messages, **_parameters(optional_params)}
-    if stream:
-        body["stream"] = True
-    return _job(gateway, CHAT, model, body, api_base, api_key, headers, timeout, stream=stream)
+    parameters = _parameters(optional_params)
+    if text and len(messages) > 1:
+        prompts = [message["content"] for message in messages]
+        return _job(gateway, TEXT, model, {"prompt": prompts, **parameters}, api_base, api_key, headers, timeout, stream)
+    return _job(gateway, CHAT, model, {"messages": messages, **parameters}, api_base, api_key, headers, timeout, stream)
 
 
 def embedding_job(
@@ -109,8 +121,8 @@ def embedding_job(
     timeout: Any,
 ) -> Job:
     """The job of an embedding call. Raises as `chat_job`."""
-    body = {"model": model, "input": input, **_parameters(optional_params)}
-    return _job(gateway, EMBEDDINGS, model, body, api_base, api_key, headers, timeout, stream=False)
+    body = {"input": input, **_parameters(optional_params)}
+    return _job(gateway, EMBEDDINGS, model, body, api_base, api_key, headers, timeout, False)
 
 
 def _job(
@@ -122,13 +134,25 @@ def _job(
     api_key: str | None,
     headers: Mapping[str, Any] | None,
     timeout: Any,
-    *,
     stream: bool,
 ) -> Job:
+    body["model"] = model
+    if stream:
+        body["stream"] = True
     base, key = endpoint(api_base, api_key)
     seconds, connect = time_limits(timeout)
     ask, others = gateway.ask(surface=surface, model=model, api_base=base, api_key=key, headers=headers or {})
     return Job(ask, body, headers=others, stream=stream, timeout=seconds, connect=connect)
+
+
+def asked_parameters(optional_params: Mapping[str, Any], logging_obj: Any) -> Mapping[str, Any]:
+    """The parameters as the caller named them: litellm renames `max_completion_tokens` for custom providers."""
+    asked = getattr(logging_obj, "optional_params", None) or {}
+    limit = asked.get("max_completion_tokens") if isinstance(asked, dict) else None
+    if limit is None or "max_tokens" not in optional_params or asked.get("max_tokens") is not None:
+        return optional_params
+    kept = {name: value for name, value in optional_params.items() if name != "max_tokens"}
+    return {**kept, "max_completion_tokens": limit}
 
 
 def _parameters(optional_params: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +163,7 @@ def _parameters(optional_params: Mapping[str, Any]) -> dict[str, Any]:
 
 def chat_response(result: Result, model_response: ModelResponse) -> ModelResponse:
     """A chat completion as stock `openai/` would give it, with our report."""
-    data = result.data
+    data = _as_chat(result.data) if result.report.surface == TEXT else result.data
     if data.get("created") is not None and not isinstance(data["created"], int):
         data["created"] = int(float(data["created"])) if _is_number(data["created"]) else None
     response: ModelResponse = convert_to_model_response_object(
@@ -151,6 +175,15 @@ def chat_response(result: Result, model_response: ModelResponse) -> ModelRespons
     )
     _mark(response, result)
     return response
+
+
+def _as_chat(data: dict[str, Any]) -> dict[str, Any]:
+    """A text completion in the shape from which litellm makes a text completion."""
+    choices = [
+        {**choice, "message": {"role": "assistant", "content": choice["text"]}, "logprobs": None}
+        for choice in data["choices"]
+    ]
+    return {**data, "object": "chat.completion", "choices": choices}
 
 
 def embedding_response(result: Result, model_response: EmbeddingResponse) -> EmbeddingResponse:

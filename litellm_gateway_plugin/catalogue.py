@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
+
+LONGEST_ID = 500
+"""Characters; what is longer is no id."""
+
+MOST_COMPARED = 5000
+"""Ids that are compared for an error message: a listing is somebody else's, and comparing takes time."""
 
 
 def listed_ids(body: Any) -> tuple[str, ...] | None:
@@ -24,18 +31,15 @@ def listed_ids(body: Any) -> tuple[str, ...] | None:
 
 
 def _id_of(entry: Any) -> str:
-    if isinstance(entry, str):
-        return entry
-    if not isinstance(entry, dict):
-        return ""
-    return next((entry[name] for name in ("id", "name", "model") if isinstance(entry.get(name), str)), "")
+    named = [entry.get(name) for name in ("id", "name", "model")] if isinstance(entry, dict) else [entry]
+    return next((name for name in named if isinstance(name, str) and 0 < len(name) <= LONGEST_ID), "")
 
 
 def equal_id(asked: str, listing: Sequence[str]) -> str | None:
     """The one listed id that equals the asked one under the alias rules, or None.
 
-    The rules, the first that leaves exactly one candidate: the same; the same but for case; the same but for a vendor or
-    provider prefix on one of the two.
+    The rules, of which the first that has candidates decides, and has to leave exactly one: the same; the same but for
+    case; the same but for a vendor or provider prefix on one of the two.
     """
     rules = (
         lambda listed: listed == asked,
@@ -51,7 +55,7 @@ def equal_id(asked: str, listing: Sequence[str]) -> str | None:
 
 def nearest_ids(asked: str, listing: Iterable[str], count: int = 3) -> list[str]:
     """The listed ids that look most like the asked one, for an error message; never used in its place."""
-    known = {_short(name): name for name in listing}
+    known = {_short(name): name for name in islice(listing, MOST_COMPARED)}
     return [known[name] for name in difflib.get_close_matches(_short(asked), known, n=count, cutoff=0.5)]
 
 

@@ -49,9 +49,11 @@ PROTOCOL_HEADERS = frozenset(
     if-unmodified-since if-range retry-after www-authenticate proxy-authenticate proxy-authorization
     proxy-connection strict-transport-security x-real-ip x-request-id x-correlation-id x-http-method-override
     x-powered-by x-frame-options dnt http2-settings alt-svc link refresh
-    """.split()
+    """.split()  # noqa: SIM905  as a list of literals this would fill a page
 )
+NO_CREDENTIAL_HEADERS = PROTOCOL_HEADERS | {RAW, BASIC, NONE}  # the latter are styles, and no header has their names
 PROTOCOL_PREFIXES = ("x-forwarded-", "sec-", "access-control-", "x-envoy-", "x-litellm-", "x-ratelimit-", "cf-")
+LONGEST_NAME = 64
 HEADER_NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*", re.IGNORECASE)
 
 # Authentication schemes (IANA registry, and what gateways put there) that name no header of their own.
@@ -73,7 +75,8 @@ SCHEMES: Mapping[str, tuple[str, ...]] = {
     "azureapimanagementkey": (),
 }
 CHALLENGE_PARAMETER = re.compile(
-    r"\b(?:name|header|header_name|headername|key_name|param|parameter)\s*=\s*\"?([A-Za-z0-9_-]{2,64})\"?", re.IGNORECASE
+    r"\b(?:name|header|header_name|headername|key_name|param|parameter)\s*=\s*\"?([A-Za-z0-9_-]{2,64})\"?",
+    re.IGNORECASE,
 )
 
 # What well-known gateways say instead of naming the header.
@@ -81,7 +84,7 @@ PHRASES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"no api key found in request", re.IGNORECASE), "apikey"),  # Kong
     (re.compile(r"missing subscription key", re.IGNORECASE), "ocp-apim-subscription-key"),  # Azure API Management
     (re.compile(r"authorization: bearer|\bbearer (?:token|auth)", re.IGNORECASE), BEARER),
-    (re.compile(r"without (?:the )?[\"'`]?bearer|no [\"'`]?bearer[\"'`]? prefix|\braw (?:api )?key", re.IGNORECASE), RAW),
+    (re.compile(r"without (?:the )?[\"'`]?bearer|no [\"'`]?bearer[\"'`]? prefix|\braw (?:api )?key", re.I), RAW),
 )
 NAMED_HEADER = re.compile(
     r"(?:header|headers)\s*(?:named|called|name|is|:|=)?\s*[\"'`]?([A-Za-z][A-Za-z0-9_-]{2,63})"
@@ -113,7 +116,7 @@ def clean_key(key: str | None) -> str | None:
     if key is None or not (key := key.strip()):
         return None
     if not _printable(key):
-        raise InvalidInput("The API key holds a line break or a non-ASCII character. Copy it anew, without quotes or spaces.")
+        raise InvalidInput("The API key holds a line break or a non-ASCII character. Copy it anew, without quotes.")
     return key
 
 
@@ -202,7 +205,9 @@ def _worded(text: str) -> Iterable[str]:
 def _styles_named(header: str) -> tuple[str, ...]:
     """The styles that send this header; none when the name is not one that may carry a credential."""
     name = header.lower()
-    if name in PROTOCOL_HEADERS or name.startswith(PROTOCOL_PREFIXES) or not HEADER_NAME.fullmatch(name) or len(name) > 64:
+    if name in NO_CREDENTIAL_HEADERS or name.startswith(PROTOCOL_PREFIXES):
+        return ()
+    if not HEADER_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         return ()
     return (BEARER, RAW) if name == "authorization" else (name,)
 

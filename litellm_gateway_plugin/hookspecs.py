@@ -32,7 +32,7 @@ def gateway_route_hint(base: Base, surface: str) -> Route | None:
 
 @hookspec(firstresult=True)
 def gateway_model_id(base: Base, model: str, listing: Sequence[str]) -> str | None:
-    """The listed id that is the same model as the asked one. Asked after the gateway has said that it does not know it."""
+    """The listed id that is the same model as the asked one, after the gateway has said that it does not know that."""
 
 
 @hookspec(firstresult=True)

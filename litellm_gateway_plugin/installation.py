@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from importlib.metadata import version
 from typing import Any
 
 import litellm
 from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
-from packaging.version import Version
 
 from .callback import GatewayCallback
 from .catalogue import namespace
@@ -21,9 +21,9 @@ from .sessions import Sessions
 from .settings import GatewaySettings, load_settings
 from .wire import WireOptions
 
-OLDEST = Version("1.90.0")
-EXCLUDED = (Version("1.107.0"), Version("1.108.0"))
-"""From the first on and before the second: a release of that line was reported as tampered with."""
+OLDEST = (1, 90, 0)
+EXCLUDED = (1, 107)
+"""A release of this line was reported as tampered with."""
 
 CALLBACK_LISTS = (
     "callbacks",
@@ -182,10 +182,10 @@ def check_litellm(found: str) -> None:
     Raises:
         InvalidInput: naming the version found and the one to install.
     """
-    number = Version(found)
+    number = tuple(int(part) for part in re.findall(r"\d+", found)[:3])
     if number < OLDEST:
-        raise InvalidInput(f"litellm {found} is too old: stream chunks get lost before {OLDEST}. pip install -U litellm")
-    if EXCLUDED[0] <= Version(number.base_version) < EXCLUDED[1]:
+        raise InvalidInput(f"litellm {found} is too old: before 1.90.0 stream chunks get lost. pip install -U litellm")
+    if number[:2] == EXCLUDED:
         raise InvalidInput(f"litellm {found} is excluded: 1.107.0 was reported as tampered with. Install another one.")
 
 

@@ -11,13 +11,13 @@ from .urls import Base
 
 
 @hookimpl(trylast=True)
-def gateway_auth_order(base: Base, surface: str) -> Sequence[str]:
+def gateway_auth_order(base: Base, surface: str) -> Sequence[str]:  # noqa: ARG001  pluggy knows arguments by name
     """bearer, x-api-key, raw, api-key."""
     return DEFAULT_ORDER
 
 
 @hookimpl(trylast=True)
-def gateway_model_id(base: Base, model: str, listing: Sequence[str]) -> str | None:
+def gateway_model_id(base: Base, model: str, listing: Sequence[str]) -> str | None:  # noqa: ARG001  as above
     """Equal but for case or a prefix, when that leaves exactly one."""
     return catalogue.equal_id(model, listing)
 

@@ -4,9 +4,11 @@ Theory of operation. A route is a style on one of the two forms of a base. A pla
 every answer shortens:
 
     the style was refused        drop it; what the refusal hints at goes first
-    there is no such route here  go to the other form, with the styles not yet refused
-    all styles are refused       one look at the other form: when its refusal reads the same, the same guard stands
-                                 before both and the key is wrong; when it differs, its styles get their turn
+    there is no such route here  a slash at its end goes first; then go to the other form, with the styles not yet
+                                 refused
+    all styles are refused       one look at the other form: when its refusal reads like one of the first form's, the
+                                 same guard stands before both and the key is wrong; when it does not, another guard
+                                 stands there, and the styles that only the first one refused get their turn
 
 A plan is shared by all callers of its profile: what one learns, all know.
 """
@@ -43,6 +45,9 @@ class Plan:
         styles: the styles left on the present form, the next one first.
         forms: the forms left (False as given, True toggled), the present one first.
         base_known: whether the present form is proven, so that refusals are about the style alone.
+        slash: whether the surface's path ends in a slash.
+        refusals: what was refused, by form and style, in the order of the refusals.
+        missing: the forms without such a route, and what they answered.
     """
 
     styles: list[str]
@@ -52,7 +57,6 @@ class Plan:
     refusals: dict[tuple[bool, str], Answer] = field(default_factory=dict)
     missing: dict[bool, Answer] = field(default_factory=dict)
     _hinted: int = 0
-    _second_look: bool = False
 
     @classmethod
     def begin(cls, order: Iterable[str], first: Route | None, *, can_toggle: bool, base_known: bool = False) -> Plan:
@@ -74,20 +78,31 @@ class Plan:
         """The styles refused so far, in the order in which they were."""
         return list(dict.fromkeys(style for _, style in self.refusals))
 
+    @property
+    def refused_key(self) -> Route | None:
+        """The first route whose guard refused the key, or None when nothing but routes was missing.
+
+        A form that has let one style through to a missing route has accepted the key.
+        """
+        routes = (Route(style, form, self.slash) for form, style in self.refusals if form not in self.missing)
+        return next(routes, None)
+
     def refuse(self, route: Route, answer: Answer, hints: Sequence[str] = ()) -> None:
         """The style was refused. A refusal of something already refused changes nothing."""
         if (route.toggled, route.style) in self.refusals:
             return
         self.refusals[route.toggled, route.style] = answer
-        if route.style in self.styles and self.forms and self.forms[0] == route.toggled:
+        if route.style in self.styles and self.forms[:1] == [route.toggled]:
             self.styles.remove(route.style)
         self._take_hints(hints)
-        if not self.styles:
-            self._look_at_other_form(route)
+        if self.forms and not self.styles:
+            self._all_refused(self.forms[0])
 
     def no_route(self, route: Route, answer: Answer) -> None:
         """There is no such route on this form; what was refused there still counts as refused."""
-        if route.toggled in self.forms:
+        if route.slash:
+            self.slash = False
+        elif route.toggled in self.forms:
             self.forms.remove(route.toggled)
             self.missing[route.toggled] = answer
 
@@ -99,17 +114,17 @@ class Plan:
         leading = [style for style in wanted if style in self.styles or style in new]
         self.styles = list(dict.fromkeys([*leading, *self.styles]))
 
-    def _look_at_other_form(self, route: Route) -> None:
-        if self._second_look:
-            self._styles_of_a_different_guard(route)
-        elif not self.base_known and len(self.forms) == 2:
-            self._second_look = True
-            self.forms.remove(route.toggled)
+    def _all_refused(self, form: bool) -> None:
+        if len(self.forms) == 2 and not self.base_known:
+            self.forms.remove(form)
             self.styles = self.tried_styles[:1]
+        elif self._another_guard(form):
+            self.styles = [style for style in self.tried_styles if (form, style) not in self.refusals]
 
-    def _styles_of_a_different_guard(self, route: Route) -> None:
-        here = self.refusals[route.toggled, route.style]
-        there = self.refusals.get((not route.toggled, route.style))
-        if there is None or (here.status, here.text[:200]) == (there.status, there.text[:200]):
-            return
-        self.styles = [style for style in self.tried_styles if (route.toggled, style) not in self.refusals]
+    def _another_guard(self, form: bool) -> bool:
+        """Whether the refusals of this form read otherwise than those of the form before it."""
+        here, there = self._readings(form), self._readings(not form)
+        return bool(there) and here.isdisjoint(there)
+
+    def _readings(self, form: bool) -> set[tuple[int, str]]:
+        return {(answer.status, answer.text[:200]) for (at, _), answer in self.refusals.items() if at == form}

@@ -30,7 +30,7 @@ def plugin_manager() -> pluggy.PluginManager:
     manager.register(manners, name="built-in")
     try:
         manager.load_setuptools_entrypoints(hookspecs.PROJECT)
-    except Exception as error:  # noqa: BLE001  a vendor package may fail with anything while it is imported
+    except Exception as error:  # a vendor package may fail with anything while it is imported
         raise InvalidInput(f"A vendor package cannot be loaded: {type(error).__name__}: {error}.") from error
     check_pending(manager)
     return manager

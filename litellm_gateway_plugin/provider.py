@@ -11,12 +11,14 @@ from litellm.types.utils import EmbeddingResponse, ModelResponse, ModelResponseS
 
 from .calls import (
     Facts,
+    asked_parameters,
     chat_job,
     chat_response,
     embedding_job,
     embedding_response,
     facts_of,
     hidden_params,
+    is_text_completion,
     stream_chunk,
 )
 from .engine import Result, TaskStream, ThreadStream
@@ -62,7 +64,7 @@ class GatewayLLM(CustomLLM):
     ) -> ModelResponse:
         """A chat completion from a thread. Raises litellm's own exceptions."""
         with _LitellmErrors(model, self._name):
-            job = self._chat(facts_of(logging_obj), model, messages, api_base, api_key, headers, optional_params, timeout)
+            job = self._chat(logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout)
             return chat_response(self._gateway().send(job), model_response)
 
     async def acompletion(  # type: ignore[override]  # as above
@@ -80,7 +82,7 @@ class GatewayLLM(CustomLLM):
     ) -> ModelResponse:
         """A chat completion from a coroutine. Raises litellm's own exceptions."""
         with _LitellmErrors(model, self._name):
-            job = self._chat(facts_of(logging_obj), model, messages, api_base, api_key, headers, optional_params, timeout)
+            job = self._chat(logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout)
             return chat_response(await self._gateway().asend(job), model_response)
 
     def streaming(  # type: ignore[override]  # as above
@@ -98,7 +100,7 @@ class GatewayLLM(CustomLLM):
         """A stream from a thread, opened before it is handed back. Raises litellm's own exceptions."""
         with _LitellmErrors(model, self._name):
             job = self._chat(
-                facts_of(logging_obj), model, messages, api_base, api_key, headers, optional_params, timeout, stream=True
+                logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout, stream=True
             )
             return ThreadChunks(self._gateway().send(job), model, self._name)
 
@@ -120,11 +122,12 @@ class GatewayLLM(CustomLLM):
         first chunk. The deployment hook puts another truthy value there, and litellm awaits this coroutine: the stream
         is open, and its first event read, before the caller gets it, so that a full gateway is a RateLimitError.
         """
-        facts = facts_of(logging_obj)
         with _LitellmErrors(model, self._name):
-            job = self._chat(facts, model, messages, api_base, api_key, headers, optional_params, timeout, stream=True)
+            job = self._chat(
+                logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout, stream=True
+            )
         chunks = TaskChunks(self._gateway(), job, model, self._name)
-        return self._opened(chunks, model, logging_obj) if facts.eager else chunks
+        return self._opened(chunks, model, logging_obj) if facts_of(logging_obj).eager else chunks
 
     async def _opened(self, chunks: TaskChunks, model: str, logging_obj: Any) -> CustomStreamWrapper:
         result = await chunks.open()
@@ -177,7 +180,7 @@ class GatewayLLM(CustomLLM):
 
     def _chat(
         self,
-        facts: Facts,
+        logging_obj: Any,
         model: str,
         messages: list[Any],
         api_base: str | None,
@@ -188,6 +191,7 @@ class GatewayLLM(CustomLLM):
         *,
         stream: bool = False,
     ) -> Job:
+        facts = facts_of(logging_obj)
         return chat_job(
             self._gateway(),
             model=self._id(facts, model),
@@ -195,9 +199,10 @@ class GatewayLLM(CustomLLM):
             api_base=api_base,
             api_key=api_key,
             headers=headers,
-            optional_params=optional_params,
+            optional_params=asked_parameters(optional_params, logging_obj),
             timeout=facts.timeout or timeout,
             stream=stream,
+            text=is_text_completion(logging_obj),
         )
 
     def _embed(

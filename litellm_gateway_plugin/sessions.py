@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -31,6 +32,7 @@ STREAMED = frozenset({CHAT, TEXT})
 PASSED_UNREAD = frozenset({"chat/completions", "completions", "embeddings", "models"})
 """Surfaces whose successes are read and judged; those of all others are handed over unread."""
 
+FORM_MODEL = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,200})\r\n')
 DEPLOYMENTS = "/openai/deployments/"  # Azure's own paths, which litellm's Azure client serves
 
 
@@ -104,7 +106,7 @@ def job_for(gateway: Gateway, request: Any, body: bytes) -> Job | None:
     ask = _without_foreign_key(gateway, given)
     data = _json(request.headers.get("content-type", ""), body)
     if data is None:
-        ask = Ask(ask.base, surface, ask.key, "", ask.named, fixed_id=True)
+        ask = Ask(ask.base, surface, ask.key, _form_model(body), ask.named, fixed_id=True)
         opaque = surface not in PASSED_UNREAD
         return _timed(Job(ask, raw=body, headers=others, opaque=opaque, method=request.method), request)
     ask = Ask(ask.base, surface, ask.key, str(data.get("model") or ""), ask.named, fixed_id="model" not in data)
@@ -131,6 +133,12 @@ def _without_foreign_key(gateway: Gateway, ask: Ask) -> Ask:
         return ask
     configured, _ = gateway.ask(surface=ask.surface, model="", api_base=_text(ask.base), api_key=None, headers={})
     return configured
+
+
+def _form_model(body: bytes) -> str:
+    """The id in a multipart form, for an error message."""
+    found = FORM_MODEL.search(body[-4096:]) or FORM_MODEL.search(body[:4096])
+    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def _json(content_type: str, body: bytes) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Every knob, its environment name, its default and its unit. The table in `docs/settings.md` is made from this class."""
+"""Every knob, its environment name, its default and its unit. `docs/settings.md` is made from this class."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class GatewaySettings(BaseSettings):
     intercept: Literal["auto", "configured", "off"] = Field(
         "auto",
         validation_alias=_named(name="intercept"),
-        description="Which calls that do not name the provider `gateway` are taken: all with a foreign `api_base`, those "
-        "with a configured base, or none.",
+        description="Which calls that do not name the provider `gateway` are taken: all with a foreign `api_base`, "
+        "those with a configured base, or none.",
     )
     negotiate: bool = Field(
         True,

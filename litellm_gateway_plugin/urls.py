@@ -94,17 +94,17 @@ def parse_base(text: str) -> Base:
     """
     text = text.strip()
     if not text.isascii() or any(ord(letter) <= 32 or ord(letter) == 127 for letter in text):
-        raise InvalidInput("api_base holds a space, a line break or a non-ASCII character; type it anew, in plain ASCII.")
+        raise InvalidInput("api_base holds a space, a line break or a non-ASCII character; type it anew, in ASCII.")
     if "://" not in text:
         raise InvalidInput("api_base is not a URL: it must begin with https:// or http://, as in https://host/v1.")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise InvalidInput("api_base is not a URL: its host or port cannot be read. Write it as https://host/v1.") from None
+        raise InvalidInput("api_base is not a URL: its host or port cannot be read, as in https://host/v1.") from None
     host = (parts.hostname or "").lower()
     if parts.scheme.lower() not in DEFAULT_PORTS or not _plausible_host(host):
-        raise InvalidInput("api_base is not a URL of a gateway: it needs http or https and a host, as in https://host/v1.")
+        raise InvalidInput("api_base is no URL of a gateway: it needs http or https and a host, as in https://host/v1.")
     userinfo = parts.netloc.rpartition("@")[0]
     return Base(
         origin=_origin(parts.scheme.lower(), host, port),
@@ -121,7 +121,8 @@ def split_url(url: str) -> tuple[Base, str] | None:
     if found is None:
         return None
     parts = urlsplit(head)
-    return parse_base(f"{parts.scheme}://{parts.netloc}{found['base']}" + (f"?{query}" if query else "")), found["surface"]
+    base = f"{parts.scheme}://{parts.netloc}{found['base']}"
+    return parse_base(f"{base}?{query}" if query else base), found["surface"]
 
 
 def clean_path(path: str) -> str:

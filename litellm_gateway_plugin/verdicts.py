@@ -31,8 +31,8 @@ class Verdict(Enum):
 
 # Words for "there is no such model" beside the id itself (gateways.md collects the dialects).
 MISSING = re.compile(
-    r"not (?:be )?(?:found|exist|available|supported|a valid|recognized|recognised|loaded)|(?:does|do|did) ?n[o']t exist"
-    r"|n't exist|invalid model|unknown model|no such model|unsupported model|not exist|no available channel|is not valid",
+    r"not (?:be )?(?:found|exist|available|supported|a valid|recognized|recognised|loaded)|n[o']t exist|invalid model"
+    r"|unknown model|no such model|unsupported model|no available channel|is not valid",
     re.IGNORECASE,
 )
 # 401 and 403 that no other style would cure: a model, a format, a plan, a country.
@@ -44,13 +44,13 @@ NOT_THE_CREDENTIAL = re.compile(
 )
 # ... unless the words blame the key outright.
 BLAMES_THE_KEY = re.compile(
-    r"\b(?:invalid|missing|incorrect|malformed|no|expired|wrong|bad) (?:or \w+ )?(?:the )?(?:api|auth\w*|access|subscription"
-    r"|bearer)[ _-]?(?:key|token|header)",
+    r"\b(?:invalid|missing|incorrect|malformed|no|expired|wrong|bad) (?:or \w+ )?(?:the )?"
+    r"(?:api|auth\w*|access|subscription|bearer)[ _-]?(?:key|token|header)",
     re.IGNORECASE,
 )
 ABOUT_THE_KEY = re.compile(
-    r"(?:api|access|auth\w*|subscription|secret)[ _-]?(?:key|token)|\bcredentials?\b|\bbearer\b|\bauthenticat|\bauthoriz"
-    r"|\bunauthori[sz]ed\b|no_db_connection|\bauth_error\b",
+    r"(?:api|access|auth\w*|subscription|secret)[ _-]?(?:key|token)|\bcredentials?\b|\bbearer\b|\bauthenticat"
+    r"|\bauthoriz|\bunauthori[sz]ed\b|no_db_connection|\bauth_error\b",
     re.IGNORECASE,
 )
 KEY_PROBLEM = re.compile(
@@ -64,12 +64,11 @@ AWS_NO_ROUTE = "Missing Authentication Token"  # AWS API Gateway says this, with
 def about_model(answer: Answer, model: str) -> bool:
     """Whether an error is about the model id (the rule of gateways.md, which held on every server tried)."""
     fields = error_fields(answer.json)
+    if not model:
+        return False
     if fields.get("param") == "model" or "model_not_found" in (fields.get("code"), fields.get("type")):
         return True
-    words = answer.words
-    if answer.is_html or not MISSING.search(words):
-        return False
-    return bool(model) and model in words
+    return not answer.is_html and bool(MISSING.search(answer.words)) and _names(answer.words, model)
 
 
 def about_key(answer: Answer) -> bool:
@@ -83,7 +82,12 @@ def _not_the_credential(answer: Answer, model: str) -> bool:
     words = answer.words
     if answer.is_html or BLAMES_THE_KEY.search(words):
         return False
-    return bool(NOT_THE_CREDENTIAL.search(words)) or (len(model) > 3 and model in words)
+    return bool(NOT_THE_CREDENTIAL.search(words)) or (len(model) > 3 and _names(words, model))
+
+
+def _names(words: str, model: str) -> bool:
+    """Whether the words name this id, rather than a path or a longer word that it happens to be a part of."""
+    return bool(re.search(rf"(?<![\w-]){re.escape(model)}(?![\w/-])", words, re.IGNORECASE))
 
 
 Row = tuple[Callable[[Answer, str], bool], Verdict]
@@ -107,21 +111,18 @@ def read_verdict(answer: Answer, model: str, is_capacity: CapacityTest) -> Verdi
     """The first row of the table that holds, with capacity looked at before everything but success.
 
     Args:
-        answer: what came back.
+        answer: what came back, `unwrapped`.
         model: the id that was sent, "" when the surface has none.
         is_capacity: the capacity decision, a hook's or `capacity.is_capacity`.
     """
-    answer = _unwrapped(answer)
     if not answer.fits and answer.status >= 400 and is_capacity(answer.status, answer.headers, answer.text):
         return Verdict.FULL
     return next(verdict for holds, verdict in TABLE if holds(answer, model))
 
 
-def _unwrapped(answer: Answer) -> Answer:
-    """An error object under a 200 counts as the status that it names, and else as a failure of the gateway."""
+def unwrapped(answer: Answer) -> Answer:
+    """An error object under a 2xx counts as the status that it names, and else as a failure of the gateway."""
     if answer.fits or answer.status >= 300:
         return answer
     body = answer.json
-    if not error_object(body):
-        return answer
-    return replace(answer, status=error_status(body) or 500)
+    return replace(answer, status=error_status(body) or 500, mismatch="") if error_object(body) else answer

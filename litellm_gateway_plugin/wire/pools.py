@@ -38,10 +38,16 @@ class _Connection(Protocol):
 C = TypeVar("C", bound=_Connection)
 
 
-class Idle(Generic[C]):
-    """Idle connections by origin. What it hands out in `dead` is for the caller to close."""
+class Shelf(Generic[C]):
+    """Idle connections by origin, and those in use. What it hands out in `dead` is for the caller to close.
 
-    def __init__(self) -> None:
+    Args:
+        busy: holds those in use, so that an abandoned answer which the garbage collector finds in a cycle does not take
+            its socket with it: the collector finalises in any order, and a socket that goes unclosed complains.
+    """
+
+    def __init__(self, busy: set[C]) -> None:
+        self.busy = busy
         self._stacks: dict[tuple[bytes, bytes, int], deque[C]] = {}
         self._open = True
 
@@ -57,12 +63,14 @@ class Idle(Generic[C]):
             except IndexError:  # another thread took it in between
                 break
             if not connection.has_expired():
+                self.busy.add(connection)
                 return connection
             dead.append(connection)
         return None
 
     def give(self, origin: httpcore.Origin, connection: C, dead: list[C]) -> None:
-        """Keep a connection, when it can be used again."""
+        """Keep a connection that was in use, when it can be used again."""
+        self.busy.discard(connection)
         if not (self.is_open() and connection.is_idle()) or _left_over(connection):
             dead.append(connection)
             return
@@ -105,12 +113,16 @@ def _oldest(stack: deque[C]) -> Iterator[C]:
             return
 
 
+# Those of all threads, because an answer may be abandoned, and found by the collector, together with its pool.
+_in_use: set[httpcore.ConnectionInterface] = set()
+
+
 class ThreadPool:
     """What `httpx.HTTPTransport` asks of a pool: `handle_request` and `close`."""
 
     def __init__(self, maker: httpcore.ConnectionPool) -> None:
         self._maker = maker
-        self._idle: Idle[httpcore.ConnectionInterface] = Idle()
+        self._shelf = Shelf(_in_use)
 
     def handle_request(self, request: httpcore.Request) -> httpcore.Response:
         restore_target(request)
@@ -119,6 +131,7 @@ class ThreadPool:
         try:
             response = connection.handle_request(request)
         except BaseException:
+            self._shelf.busy.discard(connection)
             connection.close()
             raise
         response.stream = ThreadBody(self, origin, connection, response.stream)
@@ -126,21 +139,22 @@ class ThreadPool:
 
     def _take(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface:
         dead: list[httpcore.ConnectionInterface] = []
-        connection = self._idle.take(origin, dead)
+        connection = self._shelf.take(origin, dead)
         if connection is None:
-            self._idle.sweep(dead)
+            self._shelf.sweep(dead)
             connection = self._maker.create_connection(origin)
+            self._shelf.busy.add(connection)
         _close_all(dead)
         return connection
 
     def give_back(self, origin: httpcore.Origin, connection: httpcore.ConnectionInterface) -> None:
         dead: list[httpcore.ConnectionInterface] = []
-        self._idle.give(origin, connection, dead)
+        self._shelf.give(origin, connection, dead)
         _close_all(dead)
 
     def close(self) -> None:
         """Close what is idle. What is in use is closed when its answer ends."""
-        _close_all(self._idle.close())
+        _close_all(self._shelf.close())
 
 
 class ThreadBody:
@@ -169,7 +183,7 @@ class TaskPool:
 
     def __init__(self, maker: httpcore.AsyncConnectionPool) -> None:
         self._maker = maker
-        self._idle: Idle[httpcore.AsyncConnectionInterface] = Idle()
+        self._shelf: Shelf[httpcore.AsyncConnectionInterface] = Shelf(set())
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         restore_target(request)
@@ -178,6 +192,7 @@ class TaskPool:
         try:
             response = await connection.handle_async_request(request)
         except BaseException:
+            self._shelf.busy.discard(connection)
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
             raise
@@ -186,20 +201,21 @@ class TaskPool:
 
     async def _take(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
         dead: list[httpcore.AsyncConnectionInterface] = []
-        connection = self._idle.take(origin, dead)
+        connection = self._shelf.take(origin, dead)
         if connection is None:
-            self._idle.sweep(dead)
+            self._shelf.sweep(dead)
             connection = self._maker.create_connection(origin)
+            self._shelf.busy.add(connection)
         await _aclose_all(dead)
         return connection
 
     async def give_back(self, origin: httpcore.Origin, connection: httpcore.AsyncConnectionInterface) -> None:
         dead: list[httpcore.AsyncConnectionInterface] = []
-        self._idle.give(origin, connection, dead)
+        self._shelf.give(origin, connection, dead)
         await _aclose_all(dead)
 
     async def aclose(self) -> None:
-        await _aclose_all(self._idle.close())
+        await _aclose_all(self._shelf.close())
 
 
 class TaskBody:

@@ -23,6 +23,7 @@ import httpcore
 from ..errors import GatewayError
 from .faults import connect_failed, timed_out, tls_failed
 from .targets import Target
+from .transports import innermost
 from .values import Deadline
 
 T = TypeVar("T")
@@ -208,10 +209,10 @@ class TaskBackend(httpcore.AsyncNetworkBackend):
     request has an alarm of his own (`replies.Alarm`), so the stream proper is httpcore's, without a wrapper to pay for.
 
     Args:
-        opened: told of every new stream.
+        opened: told of every new socket, as anyio has it.
     """
 
-    def __init__(self, opened: Callable[[httpcore.AsyncNetworkStream], None]) -> None:
+    def __init__(self, opened: Callable[[object], None]) -> None:
         self._inner = httpcore.AnyIOBackend()
         self._opened = opened
 
@@ -231,7 +232,7 @@ class TaskBackend(httpcore.AsyncNetworkBackend):
             raise limit.timed_out(-1) from None
         except (httpcore.ConnectError, OSError) as error:
             raise _connect_fault(_cause(error), limit) from None
-        self._opened(stream)
+        self._opened(innermost(stream))
         return ConnectingStream(stream, limit, 0) if limit.connecting(0) else stream
 
 

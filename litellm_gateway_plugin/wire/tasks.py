@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import anyio
-import httpcore
 import httpx
 from yarl import URL
 
@@ -148,6 +147,9 @@ class AiohttpEdge(TaskEdge):
             max_field_size=_MAX_FIELD,
         )
         self._other: HttpxTaskEdge | None = None
+        # Held so that an abandoned answer which the garbage collector finds in a cycle does not take its connection with
+        # it: the collector finalises in any order, and aiohttp's connections complain when they go before they close.
+        self._open: set[aiohttp.ClientResponse] = set()
         super().__init__(options)
 
     async def transmit(
@@ -174,7 +176,8 @@ class AiohttpEdge(TaskEdge):
             if found is None:
                 raise
             raise found from None
-        return AiohttpReply(response, where, deadline, done)
+        self._open.add(response)
+        return AiohttpReply(response, where, deadline, self._open, done)
 
     def _httpx(self) -> HttpxTaskEdge:
         if self._other is None:
@@ -182,7 +185,7 @@ class AiohttpEdge(TaskEdge):
         return self._other
 
     async def aclose(self) -> None:
-        self._connector.drop_all()
+        self._break_off()
         await self._session.close()
         if self._other is not None:
             await self._other.aclose()
@@ -191,14 +194,21 @@ class AiohttpEdge(TaskEdge):
         for transport in self._connector.transports():
             close_quietly(transport)
         self.silence()
+        while self._open:
+            _close(self._open.pop())
         if self._other is not None:
             self._other.discard()
 
     def stop(self) -> None:
-        self._connector.drop_all()
+        self._break_off()
         self.silence()
         if self._other is not None:
             self._other.stop()
+
+    def _break_off(self) -> None:
+        while self._open:
+            _close(self._open.pop())
+        self._connector.drop_all()
 
     def silence(self) -> None:
         self._session.detach()
@@ -209,9 +219,15 @@ class AiohttpReply(TaskReply):
     """An answer of aiohttp's. Only what vcrpy's stand-in has too is used."""
 
     def __init__(
-        self, response: aiohttp.ClientResponse, where: Target, deadline: Deadline, done: Callable[[], None]
+        self,
+        response: aiohttp.ClientResponse,
+        where: Target,
+        deadline: Deadline,
+        held: set[aiohttp.ClientResponse],
+        done: Callable[[], None],
     ) -> None:
         super().__init__(response.status, response.raw_headers, where, deadline, done)
+        self._held = held
         self._response = response
         self._content = response.content
         self._where = where
@@ -223,18 +239,23 @@ class AiohttpReply(TaskReply):
         return await self._content.readany()
 
     def _fault(self, error: Exception) -> Exception | None:
-        return from_aiohttp(error, self._where, self._deadline)
+        found = from_aiohttp(error, self._where, self._deadline)
+        return found or faults.from_httpx(error, self._origin, self._deadline)  # decoding is httpx's
 
     async def _release(self) -> None:
         self._abandon()
 
     def _abandon(self) -> None:
-        if self._content.is_eof():
-            return  # aiohttp has released the connection when the last byte came
-        connection = self._response.connection
-        self._response.close()
-        if connection is not None:
-            connection.close()  # once more, because a response of a closed loop leaves it open
+        self._held.discard(self._response)
+        if not self._content.is_eof():  # else aiohttp has released the connection when the last byte came
+            _close(self._response)
+
+
+def _close(response: aiohttp.ClientResponse) -> None:
+    connection = response.connection
+    response.close()
+    if connection is not None:
+        connection.close()  # once more, because the response of a closed loop leaves it open
 
 
 class HttpxTaskEdge(TaskEdge):
@@ -244,7 +265,7 @@ class HttpxTaskEdge(TaskEdge):
 
     def __init__(self, options: WireOptions) -> None:
         self._transports: dict[str | None, TaskTransport] = {}
-        self._streams: weakref.WeakSet[httpcore.AsyncNetworkStream] = weakref.WeakSet()
+        self._sockets: weakref.WeakSet[object] = weakref.WeakSet()
         super().__init__(options)
 
     async def transmit(
@@ -265,7 +286,7 @@ class HttpxTaskEdge(TaskEdge):
 
     def _make(self, proxy: str | None) -> TaskTransport:
         _, maker, settings = pool_settings(proxy, self.options)
-        pool = TaskPool(maker(network_backend=TaskBackend(self._streams.add), **settings))
+        pool = TaskPool(maker(network_backend=TaskBackend(self._sockets.add), **settings))
         transport = self._transports[proxy] = TaskTransport(pool)
         return transport
 
@@ -275,12 +296,12 @@ class HttpxTaskEdge(TaskEdge):
             await transport.aclose()
 
     def discard(self) -> None:
-        for stream in list(self._streams):
-            close_quietly(transport_of(stream))
+        for sock in list(self._sockets):
+            close_quietly(transport_of(sock))
 
     def stop(self) -> None:
-        for stream in list(self._streams):
-            drop(transport_of(stream), self.loop)
+        for sock in list(self._sockets):
+            drop(transport_of(sock))
 
     def silence(self) -> None:
         """Nothing of httpx's has a finaliser."""
@@ -333,8 +354,12 @@ class _Connector(aiohttp.TCPConnector):
     """aiohttp's connector, except that a connection broken off is dropped, not waited for (see `transports.drop`)."""
 
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        if self._loop.is_closed():
+            close_quietly(protocol.transport)
+            self._acquired.discard(protocol)
+            return
         if should_close or protocol.should_close:
-            drop(protocol.transport, self._loop)
+            drop(protocol.transport)
         super()._release(key, protocol, should_close=should_close)
 
     def transports(self) -> list[asyncio.BaseTransport | None]:
@@ -344,7 +369,7 @@ class _Connector(aiohttp.TCPConnector):
 
     def drop_all(self) -> None:
         for transport in self.transports():
-            drop(transport, self._loop)
+            drop(transport)
 
     def silence(self) -> None:
         for transport in self.transports():

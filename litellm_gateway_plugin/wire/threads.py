@@ -117,15 +117,14 @@ class ThreadReply:
 
     def _decoded(self, bounded: bool) -> Iterator[bytes]:
         """The one iterator over the body; `bounded` makes its pieces small from now on."""
-        if self._body is None:
-            coding = coding_of(self.headers, self._origin)
-            if coding is None:
-                self._body = self._raw
-            else:
-                self._slices = Slices(self._raw)
-                self._body = self._slices.decoded(coding)
-        if bounded and self._slices is not None:
-            self._slices.size = slice_size(self.headers["content-encoding"].strip().lower(), self._origin)
+        coding = coding_of(self.headers, self._origin)
+        if coding is None:
+            return self._raw
+        if self._slices is None or self._body is None:
+            self._slices = Slices(self._raw)
+            self._body = self._slices.decoded(coding)
+        if bounded:
+            self._slices.size = slice_size(coding, self._origin)
         return self._body
 
     def _fault(self, error: Exception) -> Exception:

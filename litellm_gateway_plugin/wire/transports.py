@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 
 import httpcore
 
 
-def transport_of(stream: httpcore.AsyncNetworkStream) -> asyncio.Transport | None:
-    """The asyncio transport under a stream of httpcore's AnyIO backend; None when it cannot be found."""
-    inner: Any = getattr(stream, "_stream", None)
-    while inner is not None:
-        transport = getattr(inner, "_transport", None)
-        if transport is not None:
-            return transport  # type: ignore[no-any-return]  # private to anyio, so untyped
-        inner = getattr(inner, "transport_stream", None)  # TLS keeps the stream that it wraps
-    return None
+def innermost(stream: httpcore.AsyncNetworkStream) -> object:
+    """The socket, as anyio has it, under a stream of httpcore's: it stays the same when TLS is wrapped around it."""
+    return getattr(stream, "_stream", stream)
 
 
-def drop(transport: asyncio.BaseTransport | None, loop: asyncio.AbstractEventLoop) -> None:
-    """Close a connection that is of no more use: at once, unsent bytes and all.
+def transport_of(innermost: object) -> asyncio.BaseTransport | None:
+    """The asyncio transport under anyio's socket; None when it cannot be found."""
+    return getattr(innermost, "_transport", None)
+
+
+def drop(transport: asyncio.BaseTransport | None) -> None:
+    """Close a connection that is of no more use, in a loop that is not closed: at once, unsent bytes and all.
 
     `close` would first wait until the peer has taken the unsent bytes, or answered TLS's goodbye: perhaps for ever.
     """
-    if transport is None:
-        return
-    if loop.is_closed():
-        close_quietly(transport)
-    elif isinstance(transport, asyncio.Transport):
+    if isinstance(transport, asyncio.Transport):
         transport.abort()
-    else:
+    elif transport is not None:
         transport.close()
 
 

@@ -1,0 +1,3 @@
+"""The fixtures that our users get too."""
+
+pytest_plugins = ["litellm_gateway_plugin.testing.fixtures"]
