@@ -33,6 +33,10 @@ class Litellm:
     def call(self) -> object:
         return self._litellm.completion(**self._arguments)
 
+    def call_base(self, base: str) -> object:
+        """One call to another base."""
+        return self._litellm.completion(**{**self._arguments, "api_base": base})
+
     async def acall(self) -> object:
         return await self._litellm.acompletion(**self._arguments)
 

@@ -1,8 +1,9 @@
-"""A figure, and what it is measured against."""
+"""What a benchmark finds: figures, with what they are measured against, and the costs that they come from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,19 +11,15 @@ class Figure:
     """One line of the table.
 
     Attributes:
-        group: which benchmark it belongs to.
         name: what was measured.
         value: the number.
         unit: of the number.
-        note: more about it, in words.
-        target: the most that it may be, None when there is none.
+        target: the most that it may be, None when it is only told.
     """
 
-    group: str
     name: str
     value: float
     unit: str = ""
-    note: str = ""
     target: float | None = None
 
     @property
@@ -30,3 +27,26 @@ class Figure:
         if self.target is None:
             return ""
         return "PASS" if self.value <= self.target else "MISS"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Milliseconds of CPU and of time, for one call or one chunk."""
+
+    cpu: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What one benchmark found.
+
+    Attributes:
+        title: what it looked at.
+        figures: what is told.
+        costs: by contender and way, where there are any.
+    """
+
+    title: str
+    figures: list[Figure]
+    costs: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from typing import Any
 from .contenders import CONTENDERS, Contender
 
 WIDTH = 32
-SETTLE_SECONDS = 0.1
+SETTLE_SECONDS = 0.05
 """After the calls, for what litellm does in other threads and tasks when a call has ended; waiting costs no CPU."""
 
 

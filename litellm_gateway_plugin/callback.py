@@ -11,7 +11,7 @@ from typing import Any
 from litellm.integrations.custom_logger import CustomLogger
 
 from .calls import FACTS, Facts
-from .doors import PROVIDER, door_for
+from .doors import ALIASES, OPENAI_NAMES, PROVIDER, door_for, is_stray
 
 CHAT_CALLS = frozenset({"acompletion", "atext_completion"})
 BRIDGED_CALLS = frozenset({"aresponses", "anthropic_messages"})
@@ -53,12 +53,29 @@ class GatewayCallback(CustomLogger):
             return None
         return _taken(kwargs, kind, door.prefix, logging_obj, installation.names)
 
+    def log_pre_api_call(self, model: str, messages: Any, kwargs: dict[str, Any]) -> None:
+        """Keep a key of the whole process from a gateway that litellm itself is about to ask.
+
+        litellm carries sync `responses` and `anthropic.messages` of `openai/…`, and sync embeddings of `openai_like/…`,
+        with an HTTP client of its own that no setting replaces. The headers it logs here are the ones it sends.
+        """
+        installation = self._installation()
+        if installation is None or kwargs.get("custom_llm_provider") not in (*OPENAI_NAMES, *ALIASES):
+            return
+        sent = kwargs.get("additional_args") or {}
+        headers, url = sent.get("headers"), sent.get("api_base")
+        if not isinstance(headers, dict) or not isinstance(url, str):
+            return
+        name = next((name for name in headers if name.lower() == "authorization"), None)
+        if name is not None and is_stray(installation.gateway, str(headers[name]).removeprefix("Bearer "), url):
+            del headers[name]
+
 
 def _taken(kwargs: dict[str, Any], kind: str, prefix: str, logging_obj: Any, names: frozenset[str]) -> dict[str, Any]:
     taken = dict(kwargs)
     given = kwargs.get("custom_llm_provider")
     if given not in names:
-        taken["custom_llm_provider"] = _provider(kwargs, names)
+        taken["custom_llm_provider"] = _provider(kwargs)
     if isinstance(kwargs.get("model"), str):
         taken["model"] = kwargs["model"].removeprefix(prefix)
     facts = Facts(prefix=prefix)
@@ -73,11 +90,11 @@ def _taken(kwargs: dict[str, Any], kind: str, prefix: str, logging_obj: Any, nam
     return taken
 
 
-def _provider(kwargs: dict[str, Any], names: frozenset[str]) -> str | None:
-    """The name to set: none when the id itself begins with one of ours, since litellm cuts that off."""
+def _provider(kwargs: dict[str, Any]) -> str | None:
+    """The name to set: none when the id itself begins with it, since litellm cuts that off."""
     model = kwargs.get("model")
     first = model.partition("/")[0] if isinstance(model, str) else ""
-    return None if first in (PROVIDER, "openai_like") else PROVIDER
+    return None if first == PROVIDER else PROVIDER
 
 
 def _chat(taken: dict[str, Any], kind: str, facts: Facts) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .errors import InvalidInput
 
@@ -120,7 +121,7 @@ def clean_key(key: str | None) -> str | None:
     return key
 
 
-def check_headers(headers: Mapping[str, object]) -> dict[str, str]:
+def check_headers(headers: Mapping[Any, object]) -> dict[str, str]:
     """The caller's headers as text.
 
     Raises:
@@ -142,9 +143,15 @@ def check_headers(headers: Mapping[str, object]) -> dict[str, str]:
 def take_credential(headers: Mapping[str, str]) -> tuple[str, str, dict[str, str]] | None:
     """The credential among a caller's headers, as (style, key, the other headers), or None when there is none.
 
-    Where several are given, a header of its own name wins over Authorization, which client libraries add unasked.
+    Where several are given, a header of its own name wins over Authorization, which client libraries add unasked. An
+    empty one, `Bearer ` with nothing after it included, is none.
     """
-    given = {name.lower(): name for name in headers if name.lower() in CREDENTIAL_HEADERS and headers[name]}
+    empty = ("", BEARER)
+    given = {
+        name.lower(): name
+        for name, value in headers.items()
+        if name.lower() in CREDENTIAL_HEADERS and value.strip().lower() not in empty
+    }
     if not given:
         return None
     chosen = next((name for name in given if name != "authorization"), "authorization")
@@ -153,7 +160,7 @@ def take_credential(headers: Mapping[str, str]) -> tuple[str, str, dict[str, str
     if chosen != "authorization":
         return chosen, value, others
     scheme, _, rest = value.partition(" ")
-    return (BEARER, rest.strip(), others) if scheme.lower() == "bearer" and rest.strip() else (RAW, value, others)
+    return (BEARER, rest.strip(), others) if scheme.lower() == BEARER else (RAW, value, others)
 
 
 def fingerprint(key: str | None) -> str:

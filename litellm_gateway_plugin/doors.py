@@ -64,7 +64,7 @@ def door_for(
     """
     name = provider or first_part(model)
     if name in ours:
-        return Door()
+        return Door(f"{name}/" if provider is None and name in ALIASES else "")
     if gateway.settings.intercept == "off":
         return None
     if name in OPENAI_NAMES:
@@ -125,6 +125,15 @@ def is_process_wide(key: str, base: Base) -> bool:
     return any(key == held for held, _ in pairs) and not any(
         key == held and own and _same_origin(own, base) for held, own in pairs
     )
+
+
+def is_stray(gateway: Gateway, key: str, url: str) -> bool:
+    """Whether a key of the whole process is on its way to a gateway for which it was not set."""
+    try:
+        base = parse_base(url.partition("?")[0])
+    except InvalidInput:
+        return False
+    return is_foreign(gateway, str(base)) and is_process_wide(key, base)
 
 
 def _same_origin(text: str, base: Base) -> bool:

@@ -24,7 +24,7 @@ class EventReader:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._tail = ""
+        self._tail: list[str] = []
         self._data: list[str] = []
         self._size = 0
         self._started = False
@@ -45,9 +45,8 @@ class EventReader:
         make that a silent success, so it is given, and the caller judges whether it is whole.
         """
         yield from self._lines(self._decoder.decode(b"", final=True))
-        if self._tail:
-            yield from self._line(self._tail)
-            self._tail = ""
+        line, self._tail = "".join(self._tail), []
+        yield from self._line(line)
         yield from self._dispatch()
 
     def _lines(self, text: str) -> Iterator[str]:
@@ -62,14 +61,14 @@ class EventReader:
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         first, *rest = text.split("\n")
-        self._size += len(text)
-        if not rest:
-            self._tail += first
-        else:
-            yield from self._line(self._tail + first)
-            for line in rest[:-1]:
+        self._tail.append(first)
+        self._size += len(first)
+        if rest:
+            lines = ["".join(self._tail), *rest[:-1]]
+            self._tail = [rest[-1]]
+            self._size = sum(map(len, self._data)) + len(rest[-1])
+            for line in lines:
                 yield from self._line(line)
-            self._tail = rest[-1]
         if self._size > LONGEST_EVENT:
             raise BrokenAnswer("The gateway sent a single event of more than 64 MB; the stream was given up.")
 
@@ -77,14 +76,20 @@ class EventReader:
         if not line:
             yield from self._dispatch()
         elif line.startswith("data:"):
-            self._data.append(line[6:] if line.startswith("data: ") else line[5:])
+            self._take(line[6:] if line.startswith("data: ") else line[5:])
+        elif line == "data":
+            self._take("")
         elif line[0] == "{":
             yield from self._dispatch()
-            self._data.append(line)
+            self._take(line)
+
+    def _take(self, data: str) -> None:
+        self._data.append(data)
+        self._size += len(data)
 
     def _dispatch(self) -> Iterator[str]:
-        self._size = len(self._tail)
         if self._data:
-            data = self._data[0] if len(self._data) == 1 else "\n".join(self._data)
+            data = "\n".join(self._data)
+            self._size -= len(data) - len(self._data) + 1
             self._data = []
             yield data

@@ -9,14 +9,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urldefrag, urljoin, urlsplit
 
 from .answers import ERROR_LIMIT, Answer, error_status, looks_like_html
 from .bodies import LISTING, is_ours, mismatch
-from .credentials import header_for
-from .errors import Full, GatewayError, UpstreamFailed
+from .credentials import CREDENTIAL_HEADERS, header_for
+from .errors import GatewayError
 from .eventstream import EventReader
 from .negotiation import Ask, Attempt, Policy
+from .refusals import broke_off
 from .streams import CompletionStream, ErrorEvent
 from .urls import origin_of
 from .version import USER_AGENT
@@ -25,6 +26,12 @@ from .wire import WireRequest
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 KEEPING = frozenset({307, 308})
 """Redirects that keep method and body (RFC 9110, section 15.4); of the others only a slash added is followed."""
+
+FRAMING = ("content-length", "host", "transfer-encoding", "connection")
+"""What the wire itself decides about a request."""
+
+FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""What the lines of an event stream begin with."""
 
 AFTER_FINISH_S = 10.0
 """Seconds for which a stream whose choices are finished may take to send its usage and its end."""
@@ -87,7 +94,7 @@ def request_for(job: Job, attempt: Attempt) -> WireRequest:
         return WireRequest("GET", url, headers)
     if job.body is None:
         return WireRequest(job.method, url, headers, job.raw or b"")
-    body = job.body if job.body.get("model") == attempt.model else {**job.body, "model": attempt.model}
+    body = {**job.body, "model": attempt.model} if attempt.model else job.body
     return WireRequest(job.method, url, (("Content-Type", "application/json"), *headers), _encoded(body))
 
 
@@ -96,9 +103,10 @@ def _headers(job: Job, credential: tuple[str, str] | None) -> tuple[tuple[str, s
     given = {name.lower(): (name, value) for name, value in job.headers.items()}
     if job.body is not None:
         given.pop("content-type", None)
-    for name in ("content-length", "host", "transfer-encoding", "connection"):
+    alone = (credential,) if credential else ()
+    for name in (*FRAMING, *CREDENTIAL_HEADERS, *(name.lower() for name, _ in alone)):
         given.pop(name, None)
-    return (*(own | given).values(), *((credential,) if credential else ()))
+    return (*(own | given).values(), *alone)
 
 
 def _encoded(body: dict[str, Any]) -> bytes:
@@ -118,12 +126,22 @@ def redirected(request: WireRequest, status: int, headers: Mapping[str, str]) ->
     """The request to send instead, when a redirect stays on its origin and keeps method and body; else None."""
     if status not in REDIRECTS or not (location := headers.get("location")):
         return None
-    target = urljoin(request.url, location)
-    if origin_of(target) != origin_of(request.url):
+    target = _target(request.url, location)
+    if target is None or origin_of(target) != origin_of(request.url):
         return None
     if status in KEEPING or request.method == "GET" or adds_slash(request.url, target):
         return replace(request, url=target)
     return None
+
+
+def _target(url: str, location: str) -> str | None:
+    """Where a Location leads, or None when it cannot be sent as it is or names a user, which would be a credential."""
+    try:
+        target = urldefrag(urljoin(url, location)).url
+        named = urlsplit(target).username is not None
+    except ValueError:
+        return None
+    return None if named or not all("!" <= letter <= "~" for letter in target) else target
 
 
 def adds_slash(url: str, target: str) -> bool:
@@ -188,7 +206,7 @@ class StreamBody:
         self._headers = headers
         self._reader = EventReader()
         self._stream = CompletionStream(job.ask.surface, usage_last=job.usage_last)
-        self._start = b""
+        self._start = bytearray()
         self._is_events: bool | None = True if "event-stream" in headers.get("content-type", "") else None
         self.events = 0
 
@@ -214,17 +232,12 @@ class StreamBody:
             ErrorEvent: an event is an error object.
             BrokenAnswer: an event cannot be read.
         """
+        if self._is_events:
+            return self._chunks(self._reader.feed(data))
+        self._start += data
         if self._is_events is None:
-            self._start += data
-            begin = self._start.lstrip(b"\xef\xbb\xbf \t\r\n")
-            if not begin:
-                return iter(())
-            self._is_events = begin.startswith((b"data", b":", b"event", b"id", b"retry"))
-            data = self._start
-        if not self._is_events:
-            self._start += data if data is not self._start else b""
-            return iter(())
-        return self._chunks(self._reader.feed(data))
+            self._is_events = _begins_events(bytes(self._start))
+        return self._chunks(self._reader.feed(bytes(self._start))) if self._is_events else iter(())
 
     def finish(self) -> Iterator[dict[str, Any]]:
         """The chunks that are left at the end of the bytes.
@@ -241,17 +254,14 @@ class StreamBody:
 
     def whole(self, status: int) -> tuple[Answer, list[dict[str, Any]]]:
         """The answer that came whole instead of a stream, and its chunks when it fits."""
-        answer = answer_of(self._job.ask.surface, status, self._headers, self._start)
+        answer = answer_of(self._job.ask.surface, status, self._headers, bytes(self._start))
         return answer, list(self._stream.whole(answer.data)) if answer.fits else []
 
     def error(self, event: ErrorEvent, api_base: str) -> GatewayError:
         """The error for an error event in the middle of a stream."""
         answer = self.error_answer(event)
-        words = answer.words.replace(self._job.ask.key or "\0", "[key]")
-        facts: dict[str, Any] = {"api_base": api_base, "status": answer.status, "headers": dict(self._headers)}
-        if self._policy.is_capacity(answer.status, answer.headers, answer.text):
-            return Full(f"The gateway at {api_base} became full in the middle of a stream: {words}", **facts)
-        return UpstreamFailed(f"The gateway at {api_base} broke the stream off: {words}", **facts)
+        full = self._policy.is_capacity(answer.status, answer.headers, answer.text)
+        return broke_off(self._job.ask, api_base, answer, full=full, now=self._policy.now())
 
     def error_answer(self, event: ErrorEvent) -> Answer:
         """An error event as the answer it should have been."""
@@ -264,3 +274,10 @@ class StreamBody:
             if self._stream.done:
                 break
 
+
+def _begins_events(start: bytes) -> bool | None:
+    """Whether a body is an event stream, None while too little of it is here to tell."""
+    begin = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if begin.startswith(FIELDS):
+        return True
+    return None if any(field.startswith(begin) for field in FIELDS) else False

@@ -23,7 +23,7 @@ logger = logging.getLogger("litellm_gateway_plugin")
 FILE_NAME = "guesses.json"
 FORMAT = 1
 MAX_ENTRIES = 512
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024  # what is longer was not written here, and is cut in the middle: no JSON
 
 
 class DiskGuesses:
@@ -66,9 +66,8 @@ class DiskGuesses:
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
-            if self.path.stat().st_size > MAX_BYTES:
-                raise ValueError("too large")
-            content = json.loads(self.path.read_text("utf-8"))
+            with self.path.open("rb") as file:
+                content = json.loads(file.read(MAX_BYTES))
             if content.get("format") != FORMAT:
                 return {}
             return {name: entry for name, entry in content["guesses"].items() if _route(entry)}
@@ -86,9 +85,9 @@ class DiskGuesses:
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
                     json.dump({"format": FORMAT, "guesses": entries}, file)
-                os.replace(temporary, self.path)
+                Path(temporary).replace(self.path)
             except BaseException:  # whatever ends it, the temporary file must not stay
-                os.unlink(temporary)
+                Path(temporary).unlink()
                 raise
         except OSError as error:
             self._warn("written", error)

@@ -1,7 +1,8 @@
 """What the process has learnt. State only: which route was proven, which plans are open, which keys were refused.
 
-One lock, held for a few dictionary operations and never while anything waits. Everything is bounded: the profile that
-was not used for longest goes first. Nothing here holds a key, only its fingerprint.
+One lock, held for a few dictionary operations and never while anything waits, is read from disk or asks a hook.
+Everything is bounded: the profile that was not used for longest goes first. Nothing here holds a key, only its
+fingerprint.
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from .answers import Answer
 from .credentials import BASIC, DEFAULT_ORDER, NONE
-from .negotiation import LISTING, Ask, Claim, Probe, Profile
+from .negotiation import LISTING, Ask, Claim, Probe, Profile, Spent
 from .plan import Plan, Route
 
 REFUSED_FOR = 60.0
-"""Seconds for which a key that every style refused is tried once per call and no more."""
+"""Seconds for which refusals count: a key that every style refused is tried once per call and no more, and a plan that
+nobody finished goes on where it was left."""
 
 LISTING_FOR = 300.0
 """Seconds for which a listing answers the question for an id."""
 
 MAX_PROFILES = 4096
+
+EVIDENCE = ("chat/completions", "embeddings", "completions")
+"""The surfaces whose route is a good first guess for another one."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -64,9 +69,10 @@ class Recent(OrderedDict[K, V], Generic[K, V]):
 
 @dataclass(slots=True)
 class Open:
-    """A plan in progress and its one outstanding probe."""
+    """A plan in progress, until when its lessons count, and its one outstanding probe."""
 
     plan: Plan
+    until: float
     probe: Probe | None = None
 
 
@@ -130,47 +136,68 @@ class Memory:
         """The route that is known to work for this profile, or None."""
         return self._proven.get(ask.profile)
 
-    def claim(self, ask: Ask, ahead: Probe | None) -> Claim:
+    def claim(self, ask: Ask, ahead: Probe | None) -> Claim | Spent:
         """What this caller may do now.
 
         Args:
             ask: what it wants.
             ahead: the probe that it has waited for; when that is still out after the grace, it goes ahead the same way.
         """
-        profile = ask.profile
-        with self._lock:
-            route = self._proven.use(profile)
-            if route is not None:
-                return Claim(route, proven=True)
-            refused = self._refused.get(profile)
-            if refused is not None:
-                if self.clock() < refused.until:
-                    return Claim(refused.route, last=True)
-                del self._refused[profile]
-            return self._claim_open(ask, profile, ahead)
+        fresh: Plan | None = None
+        while True:
+            with self._lock:
+                claim = self._settled(ask.profile) or self._next(ask.profile, ahead, fresh)
+            if claim is not None:
+                return claim
+            fresh = self._begin(ask)
 
-    def _claim_open(self, ask: Ask, profile: Profile, ahead: Probe | None) -> Claim:
-        opened = self._open.use(profile)
+    def _settled(self, profile: Profile) -> Claim | None:
+        """The claim of a profile about which all is known."""
+        route = self._proven.use(profile)
+        if route is not None:
+            return Claim(route, proven=True)
+        refused = self._refused.get(profile)
+        if refused is not None and self.clock() < refused.until:
+            return Claim(refused.route, last=True)
+        return None
+
+    def _next(self, profile: Profile, ahead: Probe | None, fresh: Plan | None) -> Claim | Spent | None:
+        """The next step of the profile's plan, or None when it has none and no fresh one is given."""
+        opened = self._opened(profile, fresh)
         if opened is None:
-            opened = Open(self._begin(ask, profile))
-            self._open.put(profile, opened)
+            return None
         route = opened.plan.current
         if route is None:
-            self._close(ask, profile, opened)
-            return Claim(None, plan=opened.plan)
-        probe = opened.probe
-        if probe is None:
-            probe = opened.probe = Probe()
-            return Claim(route, probe)
-        return Claim(route, probe, mine=probe is ahead or probe.promising)
+            return self._close(profile, opened.plan)
+        if opened.probe is None:
+            opened.probe = Probe()
+            return Claim(route, opened.probe)
+        return Claim(route, opened.probe, mine=opened.probe is ahead or opened.probe.promising)
+
+    def _opened(self, profile: Profile, fresh: Plan | None) -> Open | None:
+        opened = self._open.use(profile)
+        if opened is not None and self.clock() < opened.until:
+            return opened
+        if fresh is None:
+            return None
+        opened = Open(fresh, self.clock() + REFUSED_FOR)
+        self._open.put(profile, opened)
+        return opened
+
+    def _close(self, profile: Profile, plan: Plan) -> Spent:
+        """Nothing is left to try: remember a refused key for a while, and begin anew at the next call."""
+        self._open.pop(profile, None)
+        if plan.refused_key is not None:
+            self._refused.put(profile, Refused(self.clock() + REFUSED_FOR, plan.tried_styles, plan.refused_key))
+        return Spent(plan)
 
     def prove(self, ask: Ask, claim: Claim) -> None:
         """The claimed route works: everybody may take it from now on."""
-        assert claim.route is not None
         profile = ask.profile
         with self._lock:
             self._proven.put(profile, claim.route)
             self._refused.pop(profile, None)
+            self._likely.pop(profile, None)
             opened = self._open.pop(profile, None)
         _settle(claim.probe, opened.probe if opened else None)
         if self.guesses is not None and claim.route.style not in (NONE, BASIC):
@@ -178,26 +205,41 @@ class Memory:
 
     def refuse(self, ask: Ask, claim: Claim, answer: Answer, hints: Sequence[str]) -> None:
         """The style was refused on the claimed route."""
-        assert claim.route is not None
-        allowed = hints if self.negotiate and ask.base.guarded and ask.key is not None else ()
-        opened = self._reopen(ask, claim)
-        if opened is not None:
-            with self._lock:
-                opened.plan.refuse(claim.route, answer, allowed)
-        self._free(ask, claim)
+        allowed = hints if ask.key is not None and self._several(ask) else ()
+        self._teach(ask, claim, lambda plan: plan.refuse(claim.route, answer, allowed))
 
     def no_route(self, ask: Ask, claim: Claim, answer: Answer) -> None:
         """The claimed form of the base has no such route."""
-        assert claim.route is not None
-        opened = self._reopen(ask, claim)
-        if opened is not None:
+        self._teach(ask, claim, lambda plan: plan.no_route(claim.route, answer))
+
+    def _teach(self, ask: Ask, claim: Claim, lesson: Callable[[Plan], None]) -> None:
+        """Open the profile's plan, anew if need be, and change it."""
+        profile = ask.profile
+        try:
+            fresh = self._begin(ask, self._proven.get(profile)) if profile not in self._open else None
             with self._lock:
-                opened.plan.no_route(claim.route, answer)
-        self._free(ask, claim)
+                opened = self._reopened(profile, claim, fresh)
+                if opened is not None:
+                    lesson(opened.plan)
+                    opened.until = self.clock() + REFUSED_FOR
+        finally:
+            self._free(ask, claim)
+
+    def _reopened(self, profile: Profile, claim: Claim, fresh: Plan | None) -> Open | None:
+        """The plan that an answer on the claimed route belongs to; None when all is settled otherwise meanwhile."""
+        proven = self._proven.get(profile)
+        if proven is not None and proven != claim.route:
+            return None
+        if claim.last:
+            self._refused.pop(profile, None)
+        if proven is None and self._settled(profile) is not None:
+            return None
+        self._proven.pop(profile, None)
+        return self._opened(profile, fresh)
 
     def release(self, ask: Ask, claim: Claim, *, promising: bool = False) -> None:
         """The attempt ended without a lesson; `promising` keeps its route as the next first guess."""
-        if promising and not claim.proven and claim.route is not None:
+        if promising and not claim.proven:
             with self._lock:
                 self._likely.put(ask.profile, claim.route)
         self._free(ask, claim)
@@ -213,9 +255,13 @@ class Memory:
         return self._ids.get((str(ask.base), ask.model)) if ask.model else None
 
     def learn_id(self, ask: Ask, served: str) -> None:
-        """The gateway serves the asked id under this one."""
+        """The gateway serves the asked id under this one; the asked id itself needs no memory."""
+        name = str(ask.base), ask.model
         with self._lock:
-            self._ids.put((str(ask.base), ask.model), served)
+            if served == ask.model:
+                self._ids.pop(name, None)
+            else:
+                self._ids.put(name, served)
 
     def listing(self, ask: Ask) -> tuple[str, ...] | None:
         """The ids of the last listing while they count; () for a gateway without one; None when unknown."""
@@ -228,58 +274,41 @@ class Memory:
         with self._lock:
             self._listed.put((str(ask.base), ask.profile[2]), Listed(self.clock() + LISTING_FOR, ids))
 
-    def _reopen(self, ask: Ask, claim: Claim) -> Open | None:
-        """The open plan of a refused route; None when somebody has proven another one meanwhile."""
-        profile = ask.profile
-        with self._lock:
-            proven = self._proven.get(profile)
-            if proven is not None and proven != claim.route:
-                return None
-            self._proven.pop(profile, None)
-            opened = self._open.get(profile)
-            if opened is None:
-                opened = Open(self._begin(ask, profile, proven))
-                self._open.put(profile, opened)
-            return opened
+    def _several(self, ask: Ask) -> bool:
+        """Whether more than one style may be tried."""
+        return self.negotiate and ask.base.guarded and ask.named != BASIC
 
-    def _begin(self, ask: Ask, profile: Profile, proven: Route | None = None) -> Plan:
-        first = proven or self._first_guess(ask, profile)
+    def _begin(self, ask: Ask, proven: Route | None = None) -> Plan:
         order = [NONE] if ask.key is None else [*(self.order(ask) or DEFAULT_ORDER)]
+        if ask.surface == LISTING:
+            order.append(NONE)  # a public listing may refuse a credential that it does not know (Chutes)
+        first = proven or self._first_guess(ask, order[0])
         if first is not None and (first.style == NONE) != (ask.key is None):
-            first = None
-        if ask.named is not None and ask.key is not None and first is None:
-            first = Route(ask.named)
+            first = Route(ask.named) if ask.named and ask.key is not None else None
         plan = Plan.begin(order, first, can_toggle=ask.base.toggled is not None, base_known=proven is not None)
-        if ask.surface == LISTING and ask.key is not None:
-            plan.styles.append(NONE)  # a public listing may refuse a credential that it does not know (Chutes)
-        if not self.negotiate or not ask.base.guarded or ask.named == BASIC:
+        if not self._several(ask):
             del plan.styles[1:]
         return plan
 
-    def _first_guess(self, ask: Ask, profile: Profile) -> Route | None:
-        likely = self._likely.get(profile)
+    def _first_guess(self, ask: Ask, usual: str) -> Route | None:
+        likely = self._likely.get(ask.profile)
         if likely is not None:
             return likely
+        guess = self._elsewhere(ask.profile) or self._recalled(ask, usual)
         if ask.named is not None:
-            return Route(ask.named, toggled=bool((guess := self._elsewhere(ask, profile)) and guess.toggled))
-        return self._elsewhere(ask, profile) or self.hint(ask)
+            return replace(guess, style=ask.named) if guess else Route(ask.named)
+        return guess or self.hint(ask)
 
-    def _elsewhere(self, ask: Ask, profile: Profile) -> Route | None:
-        """What works for the same key on another surface, or worked in an earlier process. A listing proves nothing."""
+    def _elsewhere(self, profile: Profile) -> Route | None:
+        """What works for the same key on another surface. A listing proves nothing."""
         base, surface, key = profile
-        for other in ("chat/completions", "embeddings", "completions"):
-            if other != surface and (route := self._proven.get((base, other, key))) is not None:
-                return route
-        return self.guesses.recall(base, surface) if self.guesses is not None else None
+        routes = (self._proven.get((base, other, key)) for other in EVIDENCE if other != surface)
+        return next((route for route in routes if route is not None), None)
 
-    def _close(self, ask: Ask, profile: Profile, opened: Open) -> None:
-        """Nothing is left to try: remember a refused key for a while, and begin anew at the next call."""
-        self._open.pop(profile, None)
-        plan = opened.plan
-        if plan.refusals and ask.key is not None:
-            toggled, style = next(iter(plan.refusals))
-            route = Route(style, toggled, plan.slash)
-            self._refused.put(profile, Refused(self.clock() + REFUSED_FOR, plan.tried_styles, route))
+    def _recalled(self, ask: Ask, usual: str) -> Route | None:
+        """What worked in an earlier process; where one style has to do, that is no reason for an unusual one."""
+        guess = self.guesses.recall(str(ask.base), ask.surface) if self.guesses is not None else None
+        return guess if guess is None or self._several(ask) else replace(guess, style=usual)
 
     def _free(self, ask: Ask, claim: Claim) -> None:
         """Whoever waits for this claim's probe looks again; the next one to come may ask."""

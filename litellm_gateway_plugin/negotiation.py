@@ -20,14 +20,15 @@ from typing import Any, Protocol
 from . import refusals
 from .answers import Answer
 from .credentials import fingerprint, hinted_styles
-from .errors import Answered, NotAGateway
+from .errors import Answered, Full, NotAGateway, UpstreamFailed
 from .plan import Plan, Route
 from .urls import Base
-from .verdicts import Verdict, read_verdict
+from .verdicts import Verdict, read_verdict, unwrapped
 
 LISTING = "models"
 MAX_ATTEMPTS = 16
-"""A last guard against a gateway that answers differently each time; no admissible negotiation needs as many."""
+"""A last guard against a gateway that answers differently each time: every style of the default order, a guess and two
+hints on both forms, a path without its slash and another id. Nothing admissible in the default order needs more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,26 +129,31 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a caller may do now: take `route`, or wait for somebody else's probe, or give up.
+    """What a caller may do now: take `route`, or wait for somebody else's probe when this one is not `mine`.
 
     Attributes:
         proven: the route is known to work.
         last: the key was refused a moment ago; one try and no more.
-        plan: set when nothing is left to try.
     """
 
-    route: Route | None
+    route: Route
     probe: Probe | None = None
     mine: bool = True
     proven: bool = False
     last: bool = False
-    plan: Plan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Nothing is left to try; the plan knows why."""
+
+    plan: Plan
 
 
 class Memory(Protocol):
     """What the negotiation asks of the store."""
 
-    def claim(self, ask: Ask, ahead: Probe | None) -> Claim: ...
+    def claim(self, ask: Ask, ahead: Probe | None) -> Claim | Spent: ...
     def prove(self, ask: Ask, claim: Claim) -> None: ...
     def refuse(self, ask: Ask, claim: Claim, answer: Answer, hints: Sequence[str]) -> None: ...
     def no_route(self, ask: Ask, claim: Claim, answer: Answer) -> None: ...
@@ -181,15 +187,14 @@ def negotiate(ask: Ask, memory: Memory, policy: Policy) -> Flow:
             `Attempt` (a broken connection, a cancellation) goes through, and teaches nothing.
     """
     tried: list[Route] = []
+    unknown: list[str] = []
     ahead: Probe | None = None
-    model = memory.served_id(ask) or ask.model
-    looked_up = False
+    model = ask.model if ask.fixed_id else memory.served_id(ask) or ask.model
     while len(tried) < MAX_ATTEMPTS:
         claim = memory.claim(ask, ahead)
-        if claim.route is None:
-            assert claim.plan is not None
-            raise refusals.nothing_left(ask, claim.plan, tried)
-        if not claim.mine and claim.probe is not None:
+        if isinstance(claim, Spent):
+            raise refusals.nothing_left(ask, claim.plan)
+        if claim.probe is not None and not claim.mine:
             ahead = claim.probe
             yield Wait(claim.probe)
             continue
@@ -197,11 +202,11 @@ def negotiate(ask: Ask, memory: Memory, policy: Policy) -> Flow:
         if verdict is Verdict.PROVEN:
             route = _remember(ask, memory, policy, claim, answer, tried)
             return Served(route, model, tuple(tried), answer)
-        if verdict is Verdict.MODEL and not looked_up:
-            looked_up = True
+        if verdict is Verdict.MODEL:
             memory.release(ask, claim, promising=True)
-            model = yield from _another_id(ask, memory, policy, claim.route, model, answer)
-        elif verdict in RETRY and not claim.last:
+            unknown.append(model)
+            model = yield from _another_id(ask, memory, policy, claim.route, unknown, answer)
+        elif verdict in RETRY and not (claim.last and verdict is Verdict.STYLE):
             RETRY[verdict](ask, memory, claim, answer)
         else:
             memory.release(ask, claim, promising=verdict is not Verdict.STYLE)
@@ -212,22 +217,30 @@ def negotiate(ask: Ask, memory: Memory, policy: Policy) -> Flow:
 def _attempt(
     ask: Ask, memory: Memory, policy: Policy, claim: Claim, model: str, tried: list[Route]
 ) -> Generator[Step, Answer | None, tuple[Answer, Verdict]]:
-    assert claim.route is not None
     tried.append(claim.route)
     try:
-        answer = yield Attempt(ask.surface, claim.route, model, claim.probe)
-    except BaseException:  # whatever ends the attempt, a cancellation included, must free the probe for the others
+        given = yield Attempt(ask.surface, claim.route, model, claim.probe)
+        if given is None:
+            raise TypeError("an Attempt has to be sent its Answer")  # noqa: TRY301  a driver's mistake frees the probe too
+        answer = unwrapped(given)
+        verdict = read_verdict(answer, model, policy.is_capacity)
+    except BaseException:  # whatever ends it, a cancellation or a failing hook, must free the probe for the others
         memory.release(ask, claim)
         raise
-    assert answer is not None
-    verdict = read_verdict(answer, model, policy.is_capacity)
     if verdict is Verdict.BASE and answer.status < 300 and claim.proven:
         return answer, Verdict.BROKEN  # this route has worked before: what it did now may have been work
     return answer, verdict
 
 
 def _style_refused(ask: Ask, memory: Memory, claim: Claim, answer: Answer) -> None:
-    memory.refuse(ask, claim, answer, hinted_styles(answer.headers, answer.words))
+    memory.refuse(ask, claim, answer, _asked_for(answer, ask.key))
+
+
+def _asked_for(answer: Answer, key: str | None) -> list[str]:
+    """The styles that a refusal asks for, but no name made from the key, which some refusals quote."""
+    secret = (key or "").lower()
+    styles = hinted_styles(answer.headers, answer.words)
+    return [style for style in styles if style not in secret and (len(secret) < 8 or secret not in style)]
 
 
 def _base_missing(ask: Ask, memory: Memory, claim: Claim, answer: Answer) -> None:
@@ -241,10 +254,7 @@ RETRY: dict[Verdict, Callable[[Ask, Memory, Claim, Answer], None]] = {
 """The verdicts after which the call goes on, and what they teach. Every other one is surfaced."""
 
 
-def _remember(
-    ask: Ask, memory: Memory, policy: Policy, claim: Claim, answer: Answer, tried: Sequence[Route]
-) -> Route:
-    assert claim.route is not None
+def _remember(ask: Ask, memory: Memory, policy: Policy, claim: Claim, answer: Answer, tried: Sequence[Route]) -> Route:
     route = replace(claim.route, slash=True) if answer.slashed else claim.route
     if not claim.proven or route != claim.route:
         memory.prove(ask, replace(claim, route=route))
@@ -253,34 +263,37 @@ def _remember(
 
 
 def _another_id(
-    ask: Ask, memory: Memory, policy: Policy, route: Route, model: str, answer: Answer
+    ask: Ask, memory: Memory, policy: Policy, route: Route, unknown: Sequence[str], answer: Answer
 ) -> Generator[Step, Answer | None, str]:
-    """The id under which the gateway lists what the caller asked for.
+    """The id to send after these were unknown: the asked one itself, then what the gateway lists as its equal.
 
     Raises:
-        errors.ModelUnknown: it lists nothing equal, or nothing at all.
+        errors.ModelUnknown: it lists nothing equal, or nothing at all, or an id that it does not know either.
     """
-    ids = yield from _listing(ask, memory, policy, route)
-    served = policy.model_id(ask.base, ask.model, ids or ())
-    if served is None or served == model or ask.fixed_id:
-        raise refusals.model_unknown(ask, answer, ids, listed=served == model)
+    served: str | None = ask.model
+    ids: Sequence[str] = ()
+    if ask.model in unknown:
+        ids = yield from _listing(ask, memory, policy, route)
+        served = policy.model_id(ask.base, ask.model, ids)
+    if served is None or served in unknown or ask.fixed_id:
+        raise refusals.model_unknown(ask, answer, ids, listed=served in unknown)
     memory.learn_id(ask, served)
     return served
 
 
-def _listing(
-    ask: Ask, memory: Memory, policy: Policy, route: Route
-) -> Generator[Step, Answer | None, tuple[str, ...] | None]:
-    """The ids that the gateway lists, asked for once and remembered; None when it lists nothing."""
+def _listing(ask: Ask, memory: Memory, policy: Policy, route: Route) -> Generator[Step, Answer | None, tuple[str, ...]]:
+    """The ids that the gateway lists, asked for once and remembered; none when it has no listing, or not now."""
     ids = memory.listing(ask)
     if ids is None:
         try:
             served = yield from negotiate(listing_ask(ask, route), memory, policy)
             ids = policy.listed_ids(served.answer.data) or ()
+        except (Full, UpstreamFailed):
+            return ()  # that passes: the next call asks again
         except (Answered, NotAGateway):
             ids = ()  # a gateway without a listing is a gateway all the same
         memory.learn_listing(ask, ids)
-    return ids or None
+    return ids
 
 
 def listing_ask(ask: Ask, route: Route | None = None) -> Ask:

@@ -62,7 +62,7 @@ def policy_of(manager: pluggy.PluginManager) -> Policy:
     def negotiated(base: Base, surface: str, route: Route, tried: Sequence[Route]) -> None:
         try:
             hook.gateway_negotiated(base=base, surface=surface, route=route, tried=tried)
-        except Exception:  # noqa: BLE001  an observer of somebody else's must not fail a call that was served
+        except Exception:
             logger.warning("A gateway_negotiated hook failed", exc_info=True)
 
     return Policy(is_capacity, model_id, listed_ids, negotiated, time.time)

@@ -6,7 +6,9 @@ words with every copy of the key taken out.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from .answers import Answer, looks_like_html, shorten
@@ -32,21 +34,17 @@ from .verdicts import Verdict
 if TYPE_CHECKING:
     from .negotiation import Ask, Claim
 
-STATUS_ERRORS: dict[Verdict, type[Answered]] = {
-    Verdict.FORBIDDEN: Forbidden,
-    Verdict.REJECTED: RequestRejected,
-    Verdict.FAILED: UpstreamFailed,
-    Verdict.STYLE: KeyRefused,
-    Verdict.MODEL: ModelUnknown,
+PLAIN: dict[Verdict, tuple[type[Answered], str]] = {
+    Verdict.FORBIDDEN: (Forbidden, "The gateway refuses this request"),
+    Verdict.REJECTED: (RequestRejected, "The gateway rejects this request"),
+    Verdict.FAILED: (UpstreamFailed, "The gateway failed"),
 }
-LEADS = {
-    Verdict.FORBIDDEN: "The gateway refuses this request",
-    Verdict.REJECTED: "The gateway rejects this request",
-    Verdict.FAILED: "The gateway failed",
-}
+"""The errors that add nothing to what the gateway said, and how their sentence begins."""
 
 
-class _Facts(TypedDict):
+class Facts(TypedDict):
+    """The keyword arguments of `errors.Answered`."""
+
     api_base: str
     status: int
     headers: dict[str, str]
@@ -56,28 +54,29 @@ class _Facts(TypedDict):
 def error_for(
     verdict: Verdict, ask: Ask, claim: Claim, answer: Answer, tried: Sequence[Route], refused: Sequence[str], now: float
 ) -> GatewayError:
-    """The error for an answer that is surfaced."""
-    assert claim.route is not None
+    """The error for an answer that is surfaced.
+
+    Args:
+        verdict: any that no further attempt follows: not PROVEN, not BASE, not MODEL.
+        tried: the routes of this call.
+        refused: the styles that earlier calls saw refused.
+        now: seconds since the epoch.
+    """
     base = ask.base.form(claim.route.toggled)
     if verdict is Verdict.FULL:
         return _full(ask, base, answer, now)
     if verdict is Verdict.STYLE:
         return _key_refused(ask, base, list(dict.fromkeys([*refused, *(route.style for route in tried)])), answer)
-    if verdict is Verdict.MODEL:
-        return model_unknown(ask, answer, None)
-    if verdict in (Verdict.BROKEN, Verdict.BASE):
-        return BrokenAnswer(
-            f"The gateway at {base} answered {answer.status} without a result: {answer.mismatch or _said(ask, answer)}.",
-            api_base=base,
-            status=answer.status,
-        )
-    message = f"{LEADS[verdict]} ({answer.status} from {base}): {_said(ask, answer)}"
-    return STATUS_ERRORS[verdict](message, **_facts(ask, base, answer))
+    if verdict is Verdict.BROKEN:
+        message = f"The gateway at {base} answered {answer.status} without a result: {answer.mismatch}."
+        return BrokenAnswer(message, api_base=base, status=answer.status)
+    error, lead = PLAIN[verdict]
+    return error(f"{lead} ({answer.status} from {base}): {_said(ask, answer)}", **facts(ask, base, answer))
 
 
-def nothing_left(ask: Ask, plan: Plan, tried: Sequence[Route]) -> GatewayError:
+def nothing_left(ask: Ask, plan: Plan) -> GatewayError:
     """Every admissible route was refused or does not exist."""
-    if plan.refusals:
+    if plan.refused_key is not None:
         (toggled, _), answer = next(reversed(plan.refusals.items()))
         return _key_refused(ask, ask.base.form(toggled), plan.tried_styles, answer)
     return _no_route(ask, plan)
@@ -86,35 +85,44 @@ def nothing_left(ask: Ask, plan: Plan, tried: Sequence[Route]) -> GatewayError:
 def never_settled(ask: Ask, tried: Sequence[Route]) -> GatewayError:
     """The gateway answered differently each time, and the budget is spent."""
     return NotAGateway(
-        f"The gateway at {ask.base} contradicts itself: {len(tried)} attempts, none accepted twice. Nothing more was sent.",
+        f"The gateway at {ask.base} contradicts itself: {len(tried)} attempts, and no two answers agree. It was left.",
         api_base=str(ask.base),
         status=502,
     )
 
 
-def model_unknown(ask: Ask, answer: Answer, ids: Sequence[str] | None, *, listed: bool = False) -> ModelUnknown:
+def model_unknown(ask: Ask, answer: Answer, ids: Sequence[str], *, listed: bool) -> ModelUnknown:
     """The gateway does not know the id. The nearest ids of its listing are named, and none of them is used."""
     said = _said(ask, answer)
-    nearest = nearest_ids(ask.model, ids or ())
+    nearest = nearest_ids(ask.model, ids)
     if listed:
         advice = "It lists this id all the same: the model may be down for now."
     elif nearest:
-        advice = f"Did you mean {' or '.join(map(repr, nearest))}? It lists {len(ids or ())} models."
+        advice = f"Did you mean {' or '.join(map(repr, nearest))}? It lists {len(ids)} models."
     elif ids:
         advice = f"Nothing like it is listed; the first of {len(ids)} ids: {', '.join(map(repr, ids[:3]))}."
     else:
         advice = "It has no listing to compare with: look the id up in its documentation."
     shown = shorten(ask.model, 200)
     message = f"The gateway at {ask.base} does not know the model {shown!r} ({answer.status}: {said}). {advice}"
-    return ModelUnknown(message, **_facts(ask, str(ask.base), answer))
+    return ModelUnknown(message, **facts(ask, str(ask.base), answer))
+
+
+def broke_off(ask: Ask, base: str, answer: Answer, *, full: bool, now: float) -> Answered:
+    """The error for an error event in the middle of a stream, given as the answer that it should have been."""
+    if full:
+        message = f"The gateway at {base} became full in the middle of a stream: {_said(ask, answer)}"
+        return Full(message, retry_after=retry_after(answer.headers, now), **facts(ask, base, answer))
+    return UpstreamFailed(
+        f"The gateway at {base} broke the stream off: {_said(ask, answer)}", **facts(ask, base, answer)
+    )
 
 
 def _full(ask: Ask, base: str, answer: Answer, now: float) -> Full:
     wait = retry_after(answer.headers, now)
     when = "" if wait is None else f" It asks to wait {wait:g} s."
     message = f"The gateway at {base} is full ({answer.status}): {_said(ask, answer)}{when}"
-    facts = _facts(ask, base, answer)
-    return Full(message, retry_after=wait, **facts)
+    return Full(message, retry_after=wait, **facts(ask, base, answer))
 
 
 def _key_refused(ask: Ask, base: str, styles: Sequence[str], answer: Answer) -> KeyRefused:
@@ -127,7 +135,7 @@ def _key_refused(ask: Ask, base: str, styles: Sequence[str], answer: Answer) -> 
         advice = "Check the key, and that it belongs to this gateway."
     tried = ", ".join(styles) or NONE
     message = f"The gateway at {base} refused the API key ({answer.status}: {said}). Styles tried: {tried}. {advice}"
-    return KeyRefused(message, **_facts(ask, base, answer))
+    return KeyRefused(message, **facts(ask, base, answer))
 
 
 def _no_route(ask: Ask, plan: Plan) -> NotAGateway:
@@ -137,8 +145,8 @@ def _no_route(ask: Ask, plan: Plan) -> NotAGateway:
         f"No OpenAI-compatible {ask.surface} was found at {ask.base}: {'; '.join(accounts)}. "
         "Check api_base: it is the part of the URL before /chat/completions."
     )
-    status = next(iter(plan.missing.values())).status if plan.missing else 404
-    return NotAGateway(message, api_base=str(ask.base), status=status)
+    first = next(iter(plan.missing.values()))
+    return NotAGateway(message, api_base=str(ask.base), status=first.status)
 
 
 def _account(ask: Ask, answer: Answer) -> str:
@@ -153,13 +161,23 @@ def _account(ask: Ask, answer: Answer) -> str:
 
 def _said(ask: Ask, answer: Answer) -> str:
     """The gateway's own words, without the key, should it quote it."""
-    words = answer.words or "no explanation"
-    return words.replace(ask.key, "[key]") if ask.key and len(ask.key) > 3 else words
+    words = replace(answer, text=without_key(answer.text, ask.key)).words
+    return without_key(words, ask.key) or "no explanation"
 
 
-def _facts(ask: Ask, base: str, answer: Answer) -> _Facts:
-    text = answer.text.replace(ask.key, "[key]") if ask.key and len(ask.key) > 3 else answer.text
-    return {"api_base": base, "status": answer.status, "headers": _harmless(answer, ask), "body": text[:4000]}
+def without_key(text: str, key: str | None) -> str:
+    """A text with every copy of the key taken out, as it is or as JSON may write it (PHP escapes slashes)."""
+    if key is None or len(key) <= 3:
+        return text
+    for copy in (key, json.dumps(key)[1:-1], key.replace("/", "\\/")):
+        text = text.replace(copy, "[key]")
+    return text
+
+
+def facts(ask: Ask, base: str, answer: Answer) -> Facts:
+    """What every error about an answer carries, without the key, should the gateway quote it."""
+    body = without_key(answer.text, ask.key)[:4000]
+    return {"api_base": base, "status": answer.status, "headers": _harmless(answer, ask), "body": body}
 
 
 def _harmless(answer: Answer, ask: Ask) -> dict[str, str]:

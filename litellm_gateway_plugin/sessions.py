@@ -18,11 +18,12 @@ import openai
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_configuration
 
 from .bodies import CHAT, TEXT
-from .doors import is_foreign, is_process_wide
+from .doors import PROVIDER, is_foreign, is_process_wide
 from .engine import Result
 from .errors import Answered, BrokenAnswer, ConnectFailed, Full, GatewayError, InvalidInput, NotAGateway, TimedOut, Unreachable
 from .exchange import Job
 from .handle import Gateway
+from .litellm_errors import to_litellm
 from .negotiation import Ask
 from .urls import Base, split_url
 
@@ -243,19 +244,20 @@ def thread_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
                 stream = Body(result.reply.chunks(), result.reply.close)
             elif result.stream is not None:
                 headers["content-type"] = "text/event-stream"
-                stream = Body(self._events(result.stream, request), result.stream.close)
+                stream = Body(self._events(result.stream, request, result.report.requested_model), result.stream.close)
             else:
                 return lib.Response(result.status, headers=headers, content=_content(result), request=request)
             return lib.Response(result.status, headers=headers, stream=stream, request=request)
 
-        def _events(self, stream: Any, request: Any) -> Iterator[bytes]:
+        def _events(self, stream: Any, request: Any, model: str) -> Iterator[bytes]:
             try:
                 for chunk in stream:
                     yield _event(chunk)
             except Unreachable as error:
                 raise _network_error(lib, error, request) from None
             except GatewayError as error:
-                yield _event({"error": {"message": error.message, "code": _status(error)}})
+                # the OpenAI client knows no status in the middle of a stream; litellm lets its own errors through
+                raise to_litellm(error, model, PROVIDER) from None
             yield b"data: [DONE]\n\n"
 
     return Transport()
@@ -306,19 +308,20 @@ def task_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
                 stream = Body(result.reply.chunks(), result.reply.aclose)
             elif result.stream is not None:
                 headers["content-type"] = "text/event-stream"
-                stream = Body(self._events(result.stream, request), result.stream.aclose)
+                stream = Body(self._events(result.stream, request, result.report.requested_model), result.stream.aclose)
             else:
                 return lib.Response(result.status, headers=headers, content=_content(result), request=request)
             return lib.Response(result.status, headers=headers, stream=stream, request=request)
 
-        async def _events(self, stream: Any, request: Any) -> AsyncIterator[bytes]:
+        async def _events(self, stream: Any, request: Any, model: str) -> AsyncIterator[bytes]:
             try:
                 async for chunk in stream:
                     yield _event(chunk)
             except Unreachable as error:
                 raise _network_error(lib, error, request) from None
             except GatewayError as error:
-                yield _event({"error": {"message": error.message, "code": _status(error)}})
+                # the OpenAI client knows no status in the middle of a stream; litellm lets its own errors through
+                raise to_litellm(error, model, PROVIDER) from None
             yield b"data: [DONE]\n\n"
 
     return Transport()

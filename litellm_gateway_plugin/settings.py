@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from typing_extensions import Self
 
@@ -59,7 +68,7 @@ class GatewaySettings(BaseSettings):
     bases: tuple[GatewayBase, ...] = Field(
         (),
         validation_alias=_named(name="bases"),
-        description="Further gateways as JSON: `[{\"api_base\": …, \"api_key\": …}]`; numbered names end up here too.",
+        description='Further gateways as JSON: `[{"api_base": …, "api_key": …}]`; numbered names end up here too.',
     )
     intercept: Literal["auto", "configured", "off"] = Field(
         "auto",
@@ -82,7 +91,7 @@ class GatewaySettings(BaseSettings):
     namespaces: tuple[str, ...] = Field(
         (),
         validation_alias=_named(name="namespaces"),
-        description="Further vendor namespaces for sync calls, as a JSON list: `[\"acme\"]` routes `acme/some-model`.",
+        description='Further vendor namespaces for sync calls, as a JSON list: `["acme"]` routes `acme/some-model`.',
     )
     text_model: str | None = Field(
         None,

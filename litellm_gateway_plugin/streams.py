@@ -85,12 +85,20 @@ class CompletionStream:
 
     def whole(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The chunks of an answer that came whole where a stream was asked."""
-        for choice in body.get("choices", ()):
-            message = choice.get("message")
-            part = {"delta": message} if self._chat else {}
-            yield from self._chunk({**body, "usage": None, "choices": [{"finish_reason": "stop", **choice, **part}]})
+        for at, choice in enumerate(body.get("choices", ())):
+            yield from self._chunk({**body, **self._named(), "usage": None, "choices": [self._streamed(at, choice)]})
         self._usage = body.get("usage")
         yield from self.end()
+
+    def _streamed(self, at: int, choice: dict[str, Any]) -> dict[str, Any]:
+        """A choice of a whole answer as a stream has it, complete in one chunk."""
+        finish = choice.get("finish_reason") or "stop"
+        rest = {name: value for name, value in choice.items() if name != "message"}
+        part = {"delta": choice.get("message")} if self._chat else {}
+        return {"index": at, **rest, **part, "finish_reason": finish}
+
+    def _named(self) -> dict[str, str]:
+        return {"object": "chat.completion.chunk"} if self._chat else {}
 
     def _parsed(self, text: str) -> dict[str, Any]:
         try:
@@ -143,15 +151,25 @@ class CompletionStream:
 
 def _bare_error(body: dict[str, Any]) -> bool:
     """`{"detail": "…"}` or `{"message": "…", "code": 429}`: an error that does not say `error`."""
-    return "choices" not in body and "usage" not in body and ("detail" in body or ("message" in body and "code" in body))
+    if "choices" in body or "usage" in body:
+        return False
+    return "detail" in body or ("message" in body and "code" in body)
 
 
 def _numbered(delta: dict[str, Any]) -> dict[str, Any]:
     """Tool-call deltas with the index that some gateways leave out."""
     calls = delta.get("tool_calls")
-    if not isinstance(calls, list) or all(isinstance(c, dict) and isinstance(c.get("index"), int) for c in calls):
+    if not isinstance(calls, list) or all(map(_has_index, calls)):
         return delta
-    return {**delta, "tool_calls": [{"index": at, **c} for at, c in enumerate(calls) if isinstance(c, dict)]}
+    whole = (call for call in calls if isinstance(call, dict))
+    return {
+        **delta,
+        "tool_calls": [call if _has_index(call) else {**call, "index": at} for at, call in enumerate(whole)],
+    }
+
+
+def _has_index(call: Any) -> bool:
+    return isinstance(call, dict) and isinstance(call.get("index"), int)
 
 
 def _named_reasoning(delta: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from .answers import EVENTS, HTML, JSON, Answer, error_object, html_answer, json_answer, text_answer
@@ -59,6 +60,7 @@ def _always(status: int, body: bytes, *more: tuple[str, str]) -> Fault:
     return Fault(answer=Answer(status, body, (*JSON, *more)))
 
 
+@lru_cache(maxsize=1)
 def _gzip_bomb() -> Answer:
     body = gzip.compress(b'{"error":"' + b"0" * 64_000_000 + b'"}', compresslevel=9, mtime=0)
     return Answer(500, body, (*JSON, ("content-encoding", "gzip")))

@@ -48,7 +48,7 @@ def not_http(origin: str) -> ConnectionBroken:
     return broken(origin, "what came back breaks the rules of HTTP")
 
 
-def from_httpx(error: Exception, origin: str, deadline: Deadline) -> Unreachable | InvalidInput | None:
+def from_httpx(error: BaseException, origin: str, deadline: Deadline) -> Unreachable | InvalidInput | None:
     """Our error for one of httpx's, or None for anything else, which the caller lets pass."""
     if isinstance(error, httpx.TimeoutException):
         return timed_out(origin, deadline, connecting=isinstance(error, httpx.ConnectTimeout))

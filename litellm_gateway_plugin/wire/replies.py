@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
 
@@ -77,7 +77,7 @@ class TaskReply(ABC):
         done: Callable[[], None],
     ) -> None:
         self.status = status
-        self.headers = folded(raw_headers)
+        self.headers: Mapping[str, str] = folded(raw_headers)
         self._origin = where.origin
         self._deadline = deadline
         self._loop = asyncio.get_running_loop()

@@ -35,9 +35,13 @@ class Limit:
     Args:
         where: the request's target, for messages.
         proxy: the proxy it goes through.
+
+    Attributes:
+        opened: the stream that was opened for this request, None when one was used again. Whoever sees the request fail
+            closes it: httpcore leaves one open when SOCKS fails.
     """
 
-    __slots__ = ("_connecting", "_layers", "deadline", "origin", "proxied")
+    __slots__ = ("_connecting", "_layers", "deadline", "opened", "origin", "proxied")
 
     def __init__(self, where: Target, deadline: Deadline, proxy: str | None) -> None:
         self.origin = where.origin
@@ -46,6 +50,7 @@ class Limit:
         # Over a proxy connecting lasts until TLS with the gateway itself stands, reads and writes for CONNECT included.
         self._layers = where.secure + bool(proxy and proxy.startswith("https:"))
         self._connecting: Deadline | None = None
+        self.opened: object = None
 
     def begin(self) -> None:
         """Connecting begins: from now its own limit runs."""
@@ -97,9 +102,12 @@ class SocketBackend(httpcore.NetworkBackend):
         while True:
             family, _, _, _, address = addresses.pop(0)
             try:
-                return SocketStream(_connect(family, address, local_address, limit, len(addresses)), limit)
+                stream = SocketStream(_connect(family, address, local_address, limit, len(addresses)), limit)
             except (OSError, GatewayError) as error:
                 failure = error
+            else:
+                limit.opened = stream
+                return stream
             if not addresses:
                 raise _connect_fault(failure, limit) from None
 
@@ -232,7 +240,8 @@ class TaskBackend(httpcore.AsyncNetworkBackend):
             raise limit.timed_out(-1) from None
         except (httpcore.ConnectError, OSError) as error:
             raise _connect_fault(_cause(error), limit) from None
-        self._opened(innermost(stream))
+        limit.opened = innermost(stream)
+        self._opened(limit.opened)
         return ConnectingStream(stream, limit, 0) if limit.connecting(0) else stream
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # A longer body is sent in slices: aiohttp warns when it is given more than a megabyte at once.
 _SLICE = 1 << 18
 _LONG_BODY = 1 << 20
+# What aiohttp would add; it is told so for each request, because telling it costs and few requests lack one of them.
+AUTOMATIC = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
 # As long as what httpx takes; aiohttp's own limit is 8 KiB, less than some gateways' policies and cookies.
 _MAX_FIELD = 1 << 16
 _DNS_SECONDS = 30
@@ -142,13 +144,12 @@ class AiohttpEdge(TaskEdge):
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,  # it would also read ~/.netrc, and send a credential that nobody named
             auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             max_line_size=_MAX_FIELD,
             max_field_size=_MAX_FIELD,
         )
         self._other: HttpxTaskEdge | None = None
-        # Held so that an abandoned answer which the garbage collector finds in a cycle does not take its connection with
-        # it: the collector finalises in any order, and aiohttp's connections complain when they go before they close.
+        # Held so that an abandoned answer which the garbage collector finds in a cycle does not take its connection
+        # with it: the collector finalises in any order, and aiohttp's connections complain when they go unclosed.
         self._open: set[aiohttp.ClientResponse] = set()
         super().__init__(options)
 
@@ -168,6 +169,7 @@ class AiohttpEdge(TaskEdge):
                     data=_payload(request.body),
                     headers=headers,
                     proxy=proxy,
+                    skip_auto_headers=AUTOMATIC.difference(name.lower() for name, _ in headers) or None,
                     allow_redirects=False,
                     timeout=_connecting(deadline.connect),
                 )
@@ -272,12 +274,14 @@ class HttpxTaskEdge(TaskEdge):
         self, request: WireRequest, where: Target, proxy: str | None, deadline: Deadline, done: Callable[[], None]
     ) -> TaskReply:
         message = message_for(request, where)
-        message.extensions["timeout"] = {"connect": Limit(where, deadline, proxy)}
+        limit = Limit(where, deadline, proxy)
+        message.extensions["timeout"] = {"connect": limit}
         transport = self._transports.get(proxy) or self._make(proxy)
         try:
             with Alarm(where.origin, deadline):
                 response = await transport.handle_async_request(message)
-        except Exception as error:
+        except BaseException as error:
+            drop(transport_of(limit.opened))
             found = faults.from_httpx(error, where.origin, deadline)
             if found is None:
                 raise

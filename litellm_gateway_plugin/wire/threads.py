@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 import httpx
@@ -13,7 +13,7 @@ from .decoding import Slices, coding_of, slice_size
 from .faults import from_httpx
 from .options import WireOptions, proxy_for
 from .pools import ThreadPool, pool_settings
-from .sockets import Limit, SocketBackend, in_extension
+from .sockets import Limit, SocketBackend, SocketStream, in_extension
 from .targets import Target, folded, message_for, target
 from .values import Deadline, WireRequest
 
@@ -51,7 +51,9 @@ class ThreadEdge:
         transport = self._transports.get(proxy) or self._make(proxy)
         try:
             response = transport.handle_request(message)
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(limit.opened, SocketStream):
+                limit.opened.close()
             found = from_httpx(error, where.origin, deadline)
             if found is None:
                 raise
@@ -80,7 +82,7 @@ class ThreadReply:
 
     def __init__(self, response: httpx.Response, where: Target, deadline: Deadline) -> None:
         self.status = response.status_code
-        self.headers = folded(response.headers.raw)
+        self.headers: Mapping[str, str] = folded(response.headers.raw)
         self._response = response
         self._origin = where.origin
         self._deadline = deadline

@@ -103,21 +103,24 @@ def test_events_come_out_as_they_arrive(wire: Wire) -> None:
 @pytest.mark.parametrize("limit", [None, 100])
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_body_that_cannot_be_decoded(wire: Wire, coding: str, limit: int | None) -> None:
-    with serving(answering(coded(coding, b"\xff no such thing"))) as server:
-        with pytest.raises(ConnectionBroken, match=f"^{server.base}: the body cannot be decoded"):
-            wire.fetch(server.url(), limit=limit)
+    broken = answering(coded(coding, b"\xff no such thing"))
+    with (
+        serving(broken) as server,
+        pytest.raises(ConnectionBroken, match=f"^{server.base}: the body cannot be decoded"),
+    ):
+        wire.fetch(server.url(), limit=limit)
 
 
 def test_coding_that_nobody_asked_for(wire: Wire) -> None:
-    with serving(answering(coded("compress", b"abc"))) as server:
-        with pytest.raises(ConnectionBroken, match="was not asked for"):
-            wire.fetch(server.url())
+    unknown = answering(coded("compress", b"abc"))
+    with serving(unknown) as server, pytest.raises(ConnectionBroken, match="was not asked for"):
+        wire.fetch(server.url())
 
 
 def test_bounded_body_that_is_coded_twice(wire: Wire) -> None:
-    with serving(answering(coded("gzip, gzip", twice(TEXT)))) as server:
-        with pytest.raises(ConnectionBroken, match="more than once"):
-            wire.fetch(server.url(), limit=100)
+    nested = answering(coded("gzip, gzip", twice(TEXT)))
+    with serving(nested) as server, pytest.raises(ConnectionBroken, match="more than once"):
+        wire.fetch(server.url(), limit=100)
 
 
 @pytest.mark.parametrize("limit", [0, 1, 4096, 1 << 20])

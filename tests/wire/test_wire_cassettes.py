@@ -47,6 +47,6 @@ def test_what_was_recorded_is_played(wire: Wire, kind: str, size: int, tmp_path:
 
 
 def test_request_that_was_not_recorded_is_vcrs_own_error(wire: Wire, tmp_path: Path) -> None:
-    with vcr.use_cassette(str(tmp_path / "none.yaml"), record_mode="none"):
-        with pytest.raises(vcr.errors.CannotOverwriteExistingCassetteException):
-            wire.fetch("http://127.0.0.1:1/")
+    cassette = vcr.use_cassette(str(tmp_path / "none.yaml"), record_mode="none")
+    with cassette, pytest.raises(vcr.errors.CannotOverwriteExistingCassetteException):
+        wire.fetch("http://127.0.0.1:1/")

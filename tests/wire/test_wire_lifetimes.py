@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import weakref
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -308,8 +309,6 @@ def test_thousand_abandoned_streams_of_tasks(async_wire: Wire, how: str) -> None
         assert highest < before + 250
 
     def coded(peer: Peer) -> None:
-        import zlib
-
         while peer.request() is not None:
             maker = zlib.compressobj(wbits=31)
             part = maker.compress(b"one;") + maker.flush(zlib.Z_SYNC_FLUSH)
@@ -398,14 +397,13 @@ def test_close_while_a_loop_runs_in_another_thread(async_wire: Wire) -> None:
         ready.set()
         await asyncio.to_thread(over.wait, 20)
 
-    with serving(answering(answer())) as server:
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(async_wire.run, body)
-            assert ready.wait(10)
-            async_wire.clients.close()
-            until(lambda: server.open == 0)
-            over.set()
-            running.result(20)
+    with serving(answering(answer())) as server, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(async_wire.run, body)
+        assert ready.wait(10)
+        async_wire.clients.close()
+        until(lambda: server.open == 0)
+        over.set()
+        running.result(20)
 
 
 @linux

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
 
-from litellm_gateway_plugin.errors import ConnectFailed, InvalidInput
-from litellm_gateway_plugin.wire import proxy_for
+from litellm_gateway_plugin.errors import ConnectFailed, InvalidInput, TimedOut
+from litellm_gateway_plugin.wire import Deadline, proxy_for
 from tests.wire.conftest import Edge, Wire, environment, fetched
-from tests.wire.servers import answer, answering, serving, tunnelling
+from tests.wire.servers import Peer, answer, answering, serving, shovel, tunnelling
+from tests.wire.test_wire_tls import server_context
 
 
 @pytest.mark.parametrize(
-    ("environment", "url", "expected"),
+    ("variables", "url", "expected"),
     [
         ({}, "http://a.example/", None),
         ({"HTTP_PROXY": "http://p:1"}, "http://a.example/", "http://p:1"),
@@ -30,8 +30,8 @@ from tests.wire.servers import answer, answering, serving, tunnelling
         ({"ALL_PROXY": "http://p:1", "HTTPS_PROXY": "http://q:1"}, "https://a.example/", "http://q:1"),
     ],
 )
-def test_variables(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str, expected: str | None) -> None:
-    for name, value in environment.items():
+def test_variables(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], url: str, expected: str | None) -> None:
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert proxy_for(url) == expected
 
@@ -68,7 +68,9 @@ def test_no_proxy(monkeypatch: pytest.MonkeyPatch, entries: str, url: str, bypas
     assert (proxy_for(url) is None) is bypassed
 
 
-@pytest.mark.parametrize("proxy", ["socks4://u:s3cret@p:1", "gopher://p", "http://", "http://[s3cret", "http://p:s3cret/"])
+@pytest.mark.parametrize(
+    "proxy", ["socks4://u:s3cret@p:1", "gopher://p", "http://", "http://[s3cret", "http://p:s3cret/", "http://p:99999"]
+)
 def test_proxy_that_cannot_be_used_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(InvalidInput) as caught:
@@ -107,9 +109,7 @@ def test_tls_request_goes_through_a_tunnel(wire: Wire, authority: trustme.CA, au
 
 
 @pytest.mark.parametrize("inner", ["http", "https"])
-def test_proxy_that_is_spoken_to_over_tls(
-    wire: Wire, authority: trustme.CA, authority_file: Path, inner: str
-) -> None:
+def test_proxy_that_is_spoken_to_over_tls(wire: Wire, authority: trustme.CA, authority_file: Path, inner: str) -> None:
     """TLS within TLS, for the https gateway."""
 
     async def body(edge: Edge) -> list[bytes]:
@@ -129,17 +129,23 @@ def test_proxy_that_is_spoken_to_over_tls(
 
 
 def test_no_proxy_is_direct(wire: Wire) -> None:
-    with serving(answering(answer(b"direct"))) as server, serving(tunnelling()) as proxy:
-        with environment(HTTP_PROXY=proxy.base, NO_PROXY="127.0.0.0/8"):
-            assert wire.fetch(server.url()).body == b"direct"
+    with (
+        serving(answering(answer(b"direct"))) as server,
+        serving(tunnelling()) as proxy,
+        environment(HTTP_PROXY=proxy.base, NO_PROXY="127.0.0.0/8"),
+    ):
+        assert wire.fetch(server.url()).body == b"direct"
         assert proxy.requests == []
 
 
 def test_trust_env_off_is_direct(wire: Wire) -> None:
     wire.options = replace(wire.options, trust_env=False)
-    with serving(answering(answer(b"direct"))) as server, serving(tunnelling()) as proxy:
-        with environment(HTTP_PROXY=proxy.base):
-            assert wire.fetch(server.url()).body == b"direct"
+    with (
+        serving(answering(answer(b"direct"))) as server,
+        serving(tunnelling()) as proxy,
+        environment(HTTP_PROXY=proxy.base),
+    ):
+        assert wire.fetch(server.url()).body == b"direct"
 
 
 def test_netrc_is_never_read(wire: Wire, tmp_path: Path) -> None:
@@ -153,9 +159,12 @@ def test_netrc_is_never_read(wire: Wire, tmp_path: Path) -> None:
 
 def test_proxy_that_refuses(wire: Wire) -> None:
     refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-    with serving(tunnelling(refuse=refusal)) as proxy, environment(HTTPS_PROXY=f"http://u:s3cret@127.0.0.1:{proxy.port}"):
-        with pytest.raises(ConnectFailed, match="^https://gateway.invalid: the proxy refused .* 407") as caught:
-            wire.fetch("https://gateway.invalid/v1?key=s3cret")
+    with (
+        serving(tunnelling(refuse=refusal)) as proxy,
+        environment(HTTPS_PROXY=f"http://u:s3cret@127.0.0.1:{proxy.port}"),
+        pytest.raises(ConnectFailed, match=r"^https://gateway\.invalid: the proxy refused .* 407") as caught,
+    ):
+        wire.fetch("https://gateway.invalid/v1?key=s3cret")
     assert "s3cret" not in str(caught.value)
 
 
@@ -169,7 +178,69 @@ def test_proxy_that_is_not_there(wire: Wire) -> None:
                 assert "s3cret" not in str(caught.value)
 
 
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
+def socks(peer: Peer) -> None:
+    """SOCKS 5 with a user and a password, as RFC 1928 and RFC 1929 have it; names are resolved to loopback."""
+    sock = peer.sock
+    exactly(sock, exactly(sock, 2)[1])
+    sock.sendall(b"\x05\x02")
+    user = exactly(sock, exactly(sock, 2)[1])
+    word = exactly(sock, exactly(sock, 1)[0])
+    sock.sendall(b"\x01\x00" if (user, word) == (b"user", b"word") else b"\x01\x01")
+    kind = exactly(sock, 4)[3]
+    exactly(sock, 4 if kind == 1 else exactly(sock, 1)[0])
+    port = int.from_bytes(exactly(sock, 2), "big")
+    with socket.create_connection(("127.0.0.1", port), 10) as upstream:
+        sock.sendall(b"\x05\x00\x00\x01" + bytes(6))
+        shovel(sock, upstream)
+
+
+def exactly(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = sock.recv(size - len(data))
+        if not more:
+            raise OSError("gone")
+        data += more
+    return data
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_socks(wire: Wire, authority: trustme.CA, secure: bool) -> None:
+    pytest.importorskip("socksio")
+
+    async def body(edge: Edge) -> list[bytes]:
+        return [(await fetched(edge, server.url("/a%2Fb"))).body for _ in range(3)]
+
+    wire.options = replace(wire.options, verify=False)
+    with (
+        serving(answering(answer()), server_context(authority) if secure else None) as server,
+        serving(socks) as proxy,
+        environment(ALL_PROXY=f"socks5://user:word@127.0.0.1:{proxy.port}"),
+    ):
+        assert wire.run(body) == [b"ok"] * 3
+        assert (server.accepted, server.requests[0].target) == (1, "/a%2Fb")
+
+
+@pytest.mark.parametrize("fault", ["wrong password", "not SOCKS", "silent"])
+def test_socks_that_fails(wire: Wire, fault: str) -> None:
+    pytest.importorskip("socksio")
+
+    def odd(peer: Peer) -> None:
+        peer.sock.recv(3)
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n" if fault == "not SOCKS" else b"")
+        peer.server.done.wait(60 if fault == "silent" else 0)
+
+    with (
+        serving(socks if fault == "wrong password" else odd) as proxy,
+        environment(ALL_PROXY=f"socks5://user:s3cret@127.0.0.1:{proxy.port}"),
+        pytest.raises(TimedOut if fault == "silent" else ConnectFailed) as caught,
+    ):
+        wire.fetch("http://127.0.0.1:9/", Deadline(0.3 if fault == "silent" else 20))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_socks_without_its_package(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("litellm_gateway_plugin.wire.pools.find_spec", lambda name: None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises(InvalidInput, match=r"httpx\[socks\]"):
+        wire.fetch("http://127.0.0.1:9/")

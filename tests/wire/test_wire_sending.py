@@ -7,7 +7,7 @@ import pytest
 from litellm_gateway_plugin.errors import InvalidInput
 from litellm_gateway_plugin.wire import Deadline, WireOptions
 from tests.wire.conftest import Edge, Wire, fetched, request
-from tests.wire.servers import answer, answering, serving
+from tests.wire.servers import Peer, answer, answering, serving
 
 
 def test_request_arrives_as_given_and_nothing_is_added(wire: Wire) -> None:
@@ -130,7 +130,12 @@ def test_request_that_expired_before_it_began_is_not_sent(wire: Wire) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("Authorization", "Bearer s3cret\r\nX: y"), ("Authorization", "Bearer s3cr\N{EURO SIGN}t"), ("s3cret\n", "x"), ("", "x")],
+    [
+        ("Authorization", "Bearer s3cret\r\nX: y"),
+        ("Authorization", "Bearer s3cr\N{EURO SIGN}t"),
+        ("s3cret\n", "x"),
+        ("", "x"),
+    ],
 )
 def test_illegal_header_is_one_clear_error_that_quotes_nothing(wire: Wire, name: str, value: str) -> None:
     with serving(answering(answer())) as server:
@@ -169,7 +174,12 @@ def test_method_that_is_no_token_is_an_error(wire: Wire) -> None:
 def test_local_address_is_connected_from(wire: Wire) -> None:
     wire.options = WireOptions(local_address="127.0.0.9", aiohttp=wire.options.aiohttp)
     peers = []
-    with serving(lambda peer: (peers.append(peer.sock.getpeername()[0]), answering(answer())(peer))[1]) as server:
+
+    def handle(peer: Peer) -> None:
+        peers.append(peer.sock.getpeername()[0])
+        answering(answer())(peer)
+
+    with serving(handle) as server:
         wire.fetch(server.url())
     assert peers == ["127.0.0.9"]
 
