@@ -14,7 +14,8 @@ MATRIX_LITELLM ?= 1.90.0 1.100.0 1.105.3 newest 1.109.1
 # Each of these with the newest litellm; those that are not on this machine are skipped.
 MATRIX_PYTHON ?= 3.10 3.11 3.12 3.13
 # Libraries over litellm that people use the plugin with, each in an environment of its own.
-CLIENTS ?= dspy langchain-litellm smolagents[litellm] instructor crewai mem0ai
+CLIENTS ?= dspy langchain-litellm smolagents[litellm] instructor crewai mem0ai openai-agents[litellm] \
+    llama-index-llms-litellm strands-agents[litellm]
 # More arguments for the program that a target runs: make unit ARGS="-k negotiation -x"
 ARGS ?=
 
@@ -61,8 +62,9 @@ matrix: env-test ## the suite with every litellm of MATRIX_LITELLM, and with eve
 bench: env-test ## what a call costs, beside litellm's own providers
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-record: env-test ## record the cassettes anew (needs the gateways and keys that each of them names)
-	@LITELLM_GATEWAY_RECORD=1 $(BIN)/pytest -m cassette $(ARGS)
+record: env-test litserve-venv proxy-venv ## record the cassettes anew, from real servers here, and play them once
+	@LITELLM_GATEWAY_RECORD=1 $(BIN)/pytest -q tests/cassettes $(ARGS)
+	@$(BIN)/pytest -q tests/cassettes
 
 clients: env-test ## install each library of CLIENTS beside the plugin and run its tests
 	@failed=; \

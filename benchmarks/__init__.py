@@ -1,1 +1,1 @@
-"""What a call costs, beside litellm's own providers. Run with `python -m benchmarks`; `docs/benchmarks.md` explains it."""
+"""What a call costs, beside litellm's own providers. See `docs/benchmarks.md`."""

@@ -26,9 +26,11 @@ BENCHMARKS: dict[str, Callable[[Server, int], Findings]] = {
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What a call costs, beside litellm's own providers.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="What a call costs, beside litellm's own providers."
+    )
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this one alone; may be repeated")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds of calls, of which the median counts")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of calls, of which the median counts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there too")
     return parser.parse_args()
 

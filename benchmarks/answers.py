@@ -26,7 +26,11 @@ ANSWER: dict[str, Any] = {
 
 def _chunk(number: int) -> dict[str, Any]:
     last = number == STREAM_CHUNKS - 1
-    choice = {"index": 0, "delta": {} if last else {"content": f" word {number}"}, "finish_reason": "stop" if last else None}
+    choice = {
+        "index": 0,
+        "delta": {} if last else {"content": f" word {number}"},
+        "finish_reason": "stop" if last else None,
+    }
     return {**_ENVELOPE, "object": "chat.completion.chunk", "choices": [choice]}
 
 

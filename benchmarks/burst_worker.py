@@ -1,6 +1,6 @@
 """Many first calls at once, from one process. Prints how many failed and how long all of them took.
 
-    python -m benchmarks.burst_worker tasks|threads COUNT API_BASE
+python -m benchmarks.burst_worker tasks|threads COUNT API_BASE
 """
 
 from __future__ import annotations

@@ -39,7 +39,9 @@ def warm_calls(server: Server, rounds: int) -> Findings:
 def streams(server: Server, rounds: int) -> Findings:
     """A stream of 200 chunks, a millisecond apart."""
     measured = run(server, STREAMERS, STREAMS, rounds)
-    return Findings("Streams: ms of CPU for each chunk (ms of time)", list(_ratios(measured, STREAMS)), _medians(measured))
+    return Findings(
+        "Streams: ms of CPU for each chunk (ms of time)", list(_ratios(measured, STREAMS)), _medians(measured)
+    )
 
 
 def run(server: Server, names: Sequence[str], counts: Mapping[str, int], rounds: int) -> Rounds:
@@ -82,6 +84,6 @@ def _compared(measured: Rounds, way: str, name: str) -> Iterator[Figure]:
     for other, most in (("openai", OF_OPENAI[way]), ("hosted_vllm", OF_HOSTED_VLLM)):
         pairs = zip(ours, measured[other][way], strict=True)
         ratio = median(mine / theirs.cpu for mine, theirs in pairs)
-        yield Figure(f"{what} / {LABELS[other]}", ratio, "×", most if plain else None)
+        yield Figure(f"{what} / {LABELS[other]}", ratio, "x", most if plain else None)
     above = median(mine - floor.cpu for mine, floor in zip(ours, measured["floor"][way], strict=True))
     yield Figure(f"{what} above the floor", above, "ms", ABOVE_FLOOR_MS if plain and way in CALLS else None)

@@ -101,7 +101,9 @@ def _floor(_: str) -> Contender:
         def streaming(self, *_: Any, **__: Any) -> Iterator[Any]:
             return (ModelResponseStream(**chunk) for chunk in CHUNKS)
 
-        async def astreaming(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
+        async def astreaming(  # type: ignore[override]  # declared as a coroutine, and used as this iterator
+            self, *_: Any, **__: Any
+        ) -> AsyncIterator[Any]:
             for chunk in CHUNKS:
                 yield ModelResponseStream(**chunk)
 

@@ -1,6 +1,6 @@
 """Many calls over many bases. Prints what the process holds after the first tenth of them, and at the end.
 
-    python -m benchmarks.memory_worker handle|CONTENDER COUNT ORIGIN
+python -m benchmarks.memory_worker handle|CONTENDER COUNT ORIGIN
 """
 
 from __future__ import annotations

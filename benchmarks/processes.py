@@ -19,8 +19,10 @@ OTHERS = ("LITELLM_GATEWAY_", "CHUTES_", "SCILLM_", "OPENAI_", "HTTP_PROXY", "HT
 
 def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(OTHERS)}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # without compiled modules it is the compiler that is measured
     cache = str(Path(tempfile.gettempdir()) / "litellm-gateway-benchmarks")
-    return {**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "XDG_CACHE_HOME": cache, "PYTHONWARNINGS": "ignore"}
+    own = {"XDG_CACHE_HOME": cache, "PYTHONPYCACHEPREFIX": cache, "PYTHONWARNINGS": "ignore"}
+    return {**kept, **own, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
 class Program:
@@ -47,7 +49,9 @@ class Program:
     def __enter__(self) -> Program:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._process.kill()
         self._process.communicate()
 

@@ -1,8 +1,8 @@
 """The gateway of the benchmarks: as little work as possible, in a process of its own, with connections kept alive.
 
-    POST …/chat/completions           a small answer, or a stream of 200 chunks, one write for each
-    POST /picky/…/chat/completions    the same for `x-api-key`, after a moment; every other credential is refused
-    GET  /refused                     how many requests were refused
+POST …/chat/completions           a small answer, or a stream of 200 chunks, one write for each
+POST /picky/…/chat/completions    the same for `x-api-key`, after a moment; every other credential is refused
+GET  /refused                     how many requests were refused
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def answer(status: str, body: bytes) -> bytes:
 
 
 SERVED = answer("200 OK", json.dumps(ANSWER).encode())
-REFUSED = answer("401 Unauthorized", b'{"error":{"message":"Invalid or missing API key","type":"invalid_request_error"}}')
+REFUSED = answer(
+    "401 Unauthorized", b'{"error":{"message":"Invalid or missing API key","type":"invalid_request_error"}}'
+)
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 

@@ -31,7 +31,9 @@ def _figures(title: str, figures: list[Figure]) -> Table:
     table = Table("", "", "at most", "", title=title or None, box=SIMPLE, title_justify="left")
     for figure in figures:
         most = "" if figure.target is None else _number(figure.target, figure.unit)
-        table.add_row(figure.name, _number(figure.value, figure.unit), most, figure.verdict, style=COLOURS[figure.verdict])
+        table.add_row(
+            figure.name, _number(figure.value, figure.unit), most, figure.verdict, style=COLOURS[figure.verdict]
+        )
     return table
 
 

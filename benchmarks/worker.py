@@ -2,8 +2,8 @@
 
     python -m benchmarks.worker CONTENDER API_BASE
 
-One line of JSON in, `{"way": "sync", "count": 100}`; one line of JSON out, `{"cpu": …, "wall": …}` in seconds for each call
-or chunk.
+One line of JSON in, `{"way": "sync", "count": 100}`; one line of JSON out, `{"cpu": …, "wall": …}`, in seconds for each
+call or chunk.
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from .calls import FACTS, Facts
 from .doors import ALIASES, OPENAI_NAMES, PROVIDER, door_for, is_stray
+from .errors import InvalidInput
+from .litellm_errors import to_litellm
+from .urls import parse_base
 
 CHAT_CALLS = frozenset({"acompletion", "atext_completion"})
 BRIDGED_CALLS = frozenset({"aresponses", "anthropic_messages"})
@@ -51,16 +54,20 @@ class GatewayCallback(CustomLogger):
         door = door_for(installation.gateway, model, provider, base, installation.names)
         if door is None:
             return None
+        _check(base, model)
         return _taken(kwargs, kind, door.prefix, logging_obj, installation.names)
 
-    def log_pre_api_call(self, model: str, messages: Any, kwargs: dict[str, Any]) -> None:
+    def log_pre_api_call(self, model: str, messages: Any, kwargs: dict[str, Any]) -> None:  # noqa: ARG002  litellm's own
         """Keep a key of the whole process from a gateway that litellm itself is about to ask.
 
         litellm carries sync `responses` and `anthropic.messages` of `openai/…`, and sync embeddings of `openai_like/…`,
         with an HTTP client of its own that no setting replaces. The headers it logs here are the ones it sends.
         """
         installation = self._installation()
-        if installation is None or kwargs.get("custom_llm_provider") not in (*OPENAI_NAMES, *ALIASES):
+        if installation is None:
+            return
+        installation.repair()
+        if kwargs.get("custom_llm_provider") not in (*OPENAI_NAMES, *ALIASES):
             return
         sent = kwargs.get("additional_args") or {}
         headers, url = sent.get("headers"), sent.get("api_base")
@@ -71,11 +78,18 @@ class GatewayCallback(CustomLogger):
             del headers[name]
 
 
+def _check(base: Any, model: str) -> None:
+    """litellm looks at the base before it asks the provider, and stumbles over some that are no URL."""
+    try:
+        if isinstance(base, str) and base:
+            parse_base(base)
+    except InvalidInput as error:
+        raise to_litellm(error, model, PROVIDER) from None
+
+
 def _taken(kwargs: dict[str, Any], kind: str, prefix: str, logging_obj: Any, names: frozenset[str]) -> dict[str, Any]:
     taken = dict(kwargs)
-    given = kwargs.get("custom_llm_provider")
-    if given not in names:
-        taken["custom_llm_provider"] = _provider(kwargs)
+    taken["custom_llm_provider"] = _provider(kwargs, names)
     if isinstance(kwargs.get("model"), str):
         taken["model"] = kwargs["model"].removeprefix(prefix)
     facts = Facts(prefix=prefix)
@@ -90,11 +104,13 @@ def _taken(kwargs: dict[str, Any], kind: str, prefix: str, logging_obj: Any, nam
     return taken
 
 
-def _provider(kwargs: dict[str, Any]) -> str | None:
-    """The name to set: none when the id itself begins with it, since litellm cuts that off."""
+def _provider(kwargs: dict[str, Any], names: frozenset[str]) -> str | None:
+    """The name to set: the caller's, when it is ours; none when the id says it, since litellm cuts that off."""
+    given = kwargs.get("custom_llm_provider")
+    if given in names and given not in ALIASES:
+        return str(given)
     model = kwargs.get("model")
-    first = model.partition("/")[0] if isinstance(model, str) else ""
-    return None if first == PROVIDER else PROVIDER
+    return None if isinstance(model, str) and model.startswith(f"{PROVIDER}/") else PROVIDER
 
 
 def _chat(taken: dict[str, Any], kind: str, facts: Facts) -> None:

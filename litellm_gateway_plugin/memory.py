@@ -146,29 +146,31 @@ class Memory:
         fresh: Plan | None = None
         while True:
             with self._lock:
-                claim = self._settled(ask.profile) or self._next(ask.profile, ahead, fresh)
+                claim = self._settled(ask) or self._next(ask, ahead, fresh)
             if claim is not None:
                 return claim
             fresh = self._begin(ask)
 
-    def _settled(self, profile: Profile) -> Claim | None:
-        """The claim of a profile about which all is known."""
-        route = self._proven.use(profile)
+    def _settled(self, ask: Ask) -> Claim | None:
+        """The claim of a profile about which all is known; a style that a caller names may be news about it."""
+        route = self._proven.use(ask.profile)
         if route is not None:
             return Claim(route, proven=True)
-        refused = self._refused.get(profile)
-        if refused is not None and self.clock() < refused.until:
+        refused = self._refused.get(ask.profile)
+        if refused is not None and self.clock() < refused.until and ask.named in (None, *refused.styles):
             return Claim(refused.route, last=True)
         return None
 
-    def _next(self, profile: Profile, ahead: Probe | None, fresh: Plan | None) -> Claim | Spent | None:
+    def _next(self, ask: Ask, ahead: Probe | None, fresh: Plan | None) -> Claim | Spent | None:
         """The next step of the profile's plan, or None when it has none and no fresh one is given."""
-        opened = self._opened(profile, fresh)
+        opened = self._opened(ask.profile, fresh)
         if opened is None:
             return None
+        if ask.named is not None and ask.key is not None and self._several(ask):
+            opened.plan.name(ask.named)
         route = opened.plan.current
         if route is None:
-            return self._close(profile, opened.plan)
+            return self._close(ask.profile, opened.plan)
         if opened.probe is None:
             opened.probe = Probe()
             return Claim(route, opened.probe)
@@ -218,21 +220,22 @@ class Memory:
         try:
             fresh = self._begin(ask, self._proven.get(profile)) if profile not in self._open else None
             with self._lock:
-                opened = self._reopened(profile, claim, fresh)
+                opened = self._reopened(ask, claim, fresh)
                 if opened is not None:
                     lesson(opened.plan)
                     opened.until = self.clock() + REFUSED_FOR
         finally:
             self._free(ask, claim)
 
-    def _reopened(self, profile: Profile, claim: Claim, fresh: Plan | None) -> Open | None:
+    def _reopened(self, ask: Ask, claim: Claim, fresh: Plan | None) -> Open | None:
         """The plan that an answer on the claimed route belongs to; None when all is settled otherwise meanwhile."""
+        profile = ask.profile
         proven = self._proven.get(profile)
         if proven is not None and proven != claim.route:
             return None
         if claim.last:
             self._refused.pop(profile, None)
-        if proven is None and self._settled(profile) is not None:
+        if proven is None and self._settled(ask) is not None:
             return None
         self._proven.pop(profile, None)
         return self._opened(profile, fresh)
@@ -342,5 +345,5 @@ def _after_fork_in_child() -> None:
         memory.after_fork()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
     os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -87,6 +87,11 @@ class Plan:
         routes = (Route(style, form, self.slash) for form, style in self.refusals if form not in self.missing)
         return next(routes, None)
 
+    def name(self, style: str) -> None:
+        """A caller names the style of its key: it goes first, unless it is in the plan or was refused already."""
+        if style not in self.styles and style not in self.tried_styles:
+            self.styles.insert(0, style)
+
     def refuse(self, route: Route, answer: Answer, hints: Sequence[str] = ()) -> None:
         """The style was refused. A refusal of something already refused changes nothing."""
         if (route.toggled, route.style) in self.refusals:

@@ -20,7 +20,19 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_con
 from .bodies import CHAT, TEXT
 from .doors import PROVIDER, is_foreign, is_process_wide
 from .engine import Result
-from .errors import Answered, BrokenAnswer, ConnectFailed, Full, GatewayError, InvalidInput, NotAGateway, TimedOut, Unreachable
+from .errors import (
+    Answered,
+    BrokenAnswer,
+    ConnectFailed,
+    Full,
+    GatewayError,
+    InvalidInput,
+    KeyRefused,
+    ModelUnknown,
+    NotAGateway,
+    TimedOut,
+    Unreachable,
+)
 from .exchange import Job
 from .handle import Gateway
 from .litellm_errors import to_litellm
@@ -170,12 +182,23 @@ def _error_response(lib: Any, error: GatewayError, request: Any) -> Any:
     return lib.Response(status, headers=headers, content=json.dumps(body).encode(), request=request)
 
 
+# The status that makes litellm raise what the provider raises, whatever the gateway answered: some refuse a key, or do
+# not know a model, with a 400.
+STATUS: tuple[tuple[type[GatewayError], int], ...] = (
+    (Full, 429),
+    (KeyRefused, 401),
+    (ModelUnknown, 404),
+    (InvalidInput, 400),
+)
+
+
 def _status(error: GatewayError) -> int:
-    if isinstance(error, Full):
-        return 429
-    if isinstance(error, (Answered, NotAGateway)):
-        return error.status if error.status >= 400 else (502 if isinstance(error, BrokenAnswer) else 404)
-    return 400 if isinstance(error, InvalidInput) else 502
+    for kind, status in STATUS:
+        if isinstance(error, kind):
+            return status
+    if isinstance(error, NotAGateway):
+        return 404 if 300 <= error.status < 500 and not isinstance(error, BrokenAnswer) else 502
+    return error.status if isinstance(error, Answered) and error.status >= 400 else 502
 
 
 def _network_error(lib: Any, error: Unreachable, request: Any) -> Exception:

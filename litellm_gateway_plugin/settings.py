@@ -57,6 +57,7 @@ class GatewaySettings(BaseSettings):
 
     api_base: str | None = Field(
         None,
+        repr=False,  # it may hold user and password
         validation_alias=_named("CHUTES_API_BASE", name="api_base"),
         description="Base of the gateway for calls that name none. Further ones: the same name with `_1`, `_2`, …",
     )
@@ -67,6 +68,7 @@ class GatewaySettings(BaseSettings):
     )
     bases: tuple[GatewayBase, ...] = Field(
         (),
+        repr=False,
         validation_alias=_named(name="bases"),
         description='Further gateways as JSON: `[{"api_base": …, "api_key": …}]`; numbered names end up here too.',
     )
@@ -142,7 +144,10 @@ class GatewaySettings(BaseSettings):
     def all_bases(self) -> tuple[GatewayBase, ...]:
         """Every configured gateway, the unnumbered one first, none twice."""
         first = (GatewayBase(api_base=self.api_base, api_key=self.api_key),) if self.api_base else ()
-        return tuple({str(parse_base(base.api_base)): base for base in reversed((*first, *self.bases))}.values())[::-1]
+        unique: dict[str, GatewayBase] = {}
+        for base in (*first, *self.bases):
+            unique.setdefault(str(parse_base(base.api_base)), base)
+        return tuple(unique.values())
 
 
 def numbered_bases(environment: Mapping[str, str]) -> list[GatewayBase]:

@@ -95,7 +95,7 @@ class Clients:
         """The interpreter is ending. A loop that still runs, in a thread that dies with it, is only kept quiet."""
         if self._threads is not None:
             self._threads.close()
-        for edge in self._tasks.values():
+        for edge in list(self._tasks.values()):
             edge.silence() if edge.loop.is_running() else edge.discard()
 
     def forget(self) -> None:
@@ -117,7 +117,8 @@ def _close(edge: TaskEdge) -> None:
     if edge.loop.is_closed():
         edge.discard()
     elif edge.loop.is_running():
-        edge.loop.call_soon_threadsafe(edge.close_soon)
+        with suppress(RuntimeError):  # it has ended in between, and with it the edge
+            edge.loop.call_soon_threadsafe(edge.close_soon)
     else:
         edge.stop()
 

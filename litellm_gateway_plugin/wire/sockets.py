@@ -10,7 +10,6 @@ Our own errors are raised here and pass through httpcore and httpx as they are.
 from __future__ import annotations
 
 import queue
-import select
 import socket
 import ssl
 import threading
@@ -23,7 +22,7 @@ import httpcore
 from ..errors import GatewayError
 from .faults import connect_failed, timed_out, tls_failed
 from .targets import Target
-from .transports import innermost
+from .transports import innermost, readable
 from .values import Deadline
 
 T = TypeVar("T")
@@ -161,7 +160,7 @@ class SocketStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
-            return _readable(self._sock)
+            return readable(self._sock)
         if info == "ssl_object" and isinstance(self._sock, ssl.SSLSocket):
             return self._sock
         return self._sock if info == "socket" else None
@@ -347,14 +346,3 @@ def _look_up(host: str, port: int, answer: queue.SimpleQueue[Any]) -> None:
         answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA cannot write
         answer.put(error)
-
-
-def _readable(sock: socket.socket) -> bool:
-    """Whether there is something to read. On an idle connection that can only be its end, or nonsense."""
-    if sock.fileno() < 0:
-        return True
-    if not hasattr(select, "poll"):  # Windows, where select has no limit on descriptor numbers
-        return bool(select.select([sock], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import anyio
@@ -26,12 +26,14 @@ from .pools import KEPT_SECONDS, TaskPool, pool_settings
 from .replies import Alarm, TaskReply
 from .sockets import Limit, TaskBackend
 from .targets import Target, message_for, prepared, target
-from .transports import close_quietly, drop, mute, transport_of
+from .transports import close_quietly, drop, mute, readable, transport_of, transport_socket
 from .values import Deadline, WireRequest
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 # A longer body is sent in slices: aiohttp warns when it is given more than a megabyte at once.
 _SLICE = 1 << 18
@@ -228,7 +230,7 @@ class AiohttpReply(TaskReply):
         held: set[aiohttp.ClientResponse],
         done: Callable[[], None],
     ) -> None:
-        super().__init__(response.status, response.raw_headers, where, deadline, done)
+        super().__init__(response.status, response.raw_headers or _encoded(response), where, deadline, done)
         self._held = held
         self._response = response
         self._content = response.content
@@ -251,6 +253,14 @@ class AiohttpReply(TaskReply):
         self._held.discard(self._response)
         if not self._content.is_eof():  # else aiohttp has released the connection when the last byte came
             _close(self._response)
+
+
+def _encoded(response: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
+    """The raw headers, which what older releases of vcrpy play back does not have."""
+    return [
+        (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+        for name, value in response.headers.items()
+    ]
 
 
 def _close(response: aiohttp.ClientResponse) -> None:
@@ -355,7 +365,31 @@ class HttpxReply(TaskReply):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """aiohttp's connector, except that a connection broken off is dropped, not waited for (see `transports.drop`)."""
+    """aiohttp's connector, except for two manners.
+
+    A connection that is broken off is dropped, not waited for (see `transports.drop`). And one that was idle is looked
+    at before it is used again: when the program has kept the loop from running, the loop has not heard that it ended.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._rested: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's own parameter
+    ) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if protocol is None or protocol not in self._rested:
+                return connection
+            self._rested.discard(protocol)
+            if not readable(transport_socket(protocol.transport)):
+                return connection
+            connection.close()
 
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         if self._loop.is_closed():
@@ -364,6 +398,8 @@ class _Connector(aiohttp.TCPConnector):
             return
         if should_close or protocol.should_close:
             drop(protocol.transport)
+        else:
+            self._rested.add(protocol)
         super()._release(key, protocol, should_close=should_close)
 
     def transports(self) -> list[asyncio.BaseTransport | None]:
@@ -426,7 +462,8 @@ def _url(text: str) -> URL:
 @lru_cache(maxsize=64)
 def _connecting(seconds: float | None) -> aiohttp.ClientTimeout:
     """Only for connecting (name, TCP, proxy and TLS together), and to the point; the rest is the alarm's."""
-    return aiohttp.ClientTimeout(total=None, connect=seconds, ceil_threshold=float("inf"))
+    connect = None if seconds is None else max(seconds, 1e-6)  # zero would be no limit
+    return aiohttp.ClientTimeout(total=None, connect=connect, ceil_threshold=float("inf"))
 
 
 def _payload(body: bytes) -> bytes | AsyncIterator[bytes] | None:

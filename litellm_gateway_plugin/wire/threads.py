@@ -96,9 +96,10 @@ class ThreadReply:
             body = self._decoded(limit is not None)
             if limit is None:
                 return b"".join(body)
-            pieces: list[bytes] = []
-            while limit > sum(map(len, pieces)) and (piece := next(body, b"")):
+            pieces, size = [], 0
+            while size < limit and (piece := next(body, b"")):
                 pieces.append(piece)
+                size += len(piece)
             return b"".join(pieces)[:limit]
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise self._fault(error) from None

@@ -1,9 +1,11 @@
-"""Closing an event loop's sockets without that loop."""
+"""What is done to sockets besides sending and receiving: looking whether they have ended, and closing them for good."""
 
 from __future__ import annotations
 
 import asyncio
+import select
 from contextlib import suppress
+from typing import Any
 
 import httpcore
 
@@ -23,10 +25,24 @@ def drop(transport: asyncio.BaseTransport | None) -> None:
 
     `close` would first wait until the peer has taken the unsent bytes, or answered TLS's goodbye: perhaps for ever.
     """
-    if isinstance(transport, asyncio.Transport):
-        transport.abort()
-    elif transport is not None:
-        transport.close()
+    if transport is not None:
+        getattr(transport, "abort", transport.close)()  # by name: uvloop's transports are none of asyncio's classes
+
+
+def transport_socket(transport: asyncio.BaseTransport | None) -> Any:
+    """The socket of a transport, good for looking at; None when it is closed."""
+    return None if transport is None else transport.get_extra_info("socket")
+
+
+def readable(sock: Any) -> bool:
+    """Whether there is something to read. On an idle connection that can only be its end, or nonsense."""
+    if sock is None or sock.fileno() < 0:
+        return True
+    if not hasattr(select, "poll"):  # Windows, where select has no limit on descriptor numbers
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def close_quietly(transport: asyncio.BaseTransport | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import litellm
 import pytest
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 import litellm_gateway_plugin as lgp
 from tests.support.cassettes import CASSETTES, Tape, open_cassette
@@ -51,14 +52,23 @@ class Door:
         """A chat completion; a stream comes back as the list of its chunks."""
         call = {"model": self.prefix + model, "messages": HELLO, "api_key": KEY, **options}
         if self.awaited:
-            return asyncio.run(_achat(call))
+            return asyncio.run(_logged(_achat(call)))
         response = litellm.completion(**call)
         return list(response) if options.get("stream") else response
 
     def embed(self, *texts: str, **options: Any) -> Any:
         """Embeddings of some texts."""
         call = {"model": f"{self.prefix}tiny", "input": list(texts), "api_key": KEY, **options}
-        return asyncio.run(litellm.aembedding(**call)) if self.awaited else litellm.embedding(**call)
+        return asyncio.run(_logged(litellm.aembedding(**call))) if self.awaited else litellm.embedding(**call)
+
+
+async def _logged(call: Coroutine[Any, Any, Any]) -> Any:
+    """A call, and what litellm logs of it: older ones leave that to a loop which is about to close."""
+    try:
+        return await call
+    finally:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), 5)
 
 
 async def _achat(call: dict[str, Any]) -> Any:

@@ -61,7 +61,8 @@ def test_a_tool_is_called_and_its_result_answered(door: Door, play: Play) -> Non
     with play(SERVER) as tape:
         base = f"{tape.origin}/v1"
         (call,) = door.chat(api_base=base, tools=[WEATHER]).choices[0].message.tool_calls
-        asked = {"id": call.id, "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Paris"}'}}
+        called = {"name": "get_weather", "arguments": '{"city":"Paris"}'}
+        asked = {"id": call.id, "type": "function", "function": called}
         said = {"role": "assistant", "content": "", "tool_calls": [asked]}
         result = {"role": "tool", "tool_call_id": call.id, "content": "18 degrees"}
         answer = door.chat(api_base=base, tools=[WEATHER], messages=[*HELLO, said, result])
@@ -74,9 +75,8 @@ def test_a_tool_call_in_a_stream(door: Door, play: Play) -> None:
     with play(SERVER) as tape:
         chunks = door.chat(api_base=f"{tape.origin}/v1", tools=[WEATHER], stream=True)
     assert tape.steps == [f"{CHAT} bearer 200"]
-    whole = litellm.stream_chunk_builder(chunks)
-    assert whole is not None
-    (call,) = whole.choices[0].message.tool_calls  # type: ignore[union-attr]  # a chat's choice has a message
+    whole: Any = litellm.stream_chunk_builder(chunks)
+    (call,) = whole.choices[0].message.tool_calls
     assert (call.function.name, call.function.arguments) == ("get_weather", '{"city":"Paris"}')
     assert whole.choices[0].finish_reason == "tool_calls"
 

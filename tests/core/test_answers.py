@@ -19,8 +19,12 @@ from tests.support.core import answer
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["error", "detail", "message", "code", "status", "type", "errors", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["error", "detail", "message", "code", "status", "type", "errors", "x"]), inner
+        )
+    ),
 )
 
 
@@ -80,7 +84,9 @@ def test_the_status_that_an_error_names(body: Any, status: int | None) -> None:
 def test_an_error_object() -> None:
     assert error_object({"error": "x"})
     assert error_object({"error": "x", "choices": []})
-    assert not any(map(error_object, [{}, {"error": None}, {"error": "x", "choices": [1]}, [], {"error": 1, "data": [1]}]))
+    assert not any(
+        map(error_object, [{}, {"error": None}, {"error": "x", "choices": [1]}, [], {"error": 1, "data": [1]}])
+    )
 
 
 @given(JSON)

@@ -47,6 +47,8 @@ def test_the_nearest_ids_are_bounded() -> None:
     assert len(nearest_ids("m1", (f"m{number}" for number in range(10**6)))) == 3
 
 
-@pytest.mark.parametrize(("model", "vendor"), [("Qwen/Q", "Qwen"), ("a/b/c", "a"), ("gpt", None), ("/x", None), ("x/", None)])
+@pytest.mark.parametrize(
+    ("model", "vendor"), [("Qwen/Q", "Qwen"), ("a/b/c", "a"), ("gpt", None), ("/x", None), ("x/", None)]
+)
 def test_namespaces(model: str, vendor: str | None) -> None:
     assert namespace(model) == vendor

@@ -111,23 +111,25 @@ def test_what_refusals_ask_for(challenge: str, text: str, styles: tuple[str, ...
 
 
 HOSTILE = [
-    "header Host",
-    "header Content-Length",
-    'header "Cookie"',
-    "Set-Cookie header is missing",
-    "header Transfer-Encoding",
-    "header X-Forwarded-For",
-    "header Proxy-Authorization",
-    "header X-Token\r\nHost: evil",
-    "header raw-",
-    "key name=none key",
+    "Host",
+    "Content-Length",
+    "Cookie",
+    "Set-Cookie",
+    "Transfer-Encoding",
+    "X-Forwarded-For",
+    "Proxy-Authorization",
 ]
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_refusal_names_no_header_of_the_protocol(text: str) -> None:
-    styles = {*hinted_styles({"www-authenticate": f'X name="{text.split()[-1]}"'}, text), *hinted_styles({}, text)}
-    assert styles <= {"x-token"}
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_refusal_names_no_header_of_the_protocol(name: str) -> None:
+    for text in (
+        f"header {name}",
+        f'missing "{name}" header',
+        f"the key goes into {name}",
+        f"header X-Token\r\n{name}: x",
+    ):
+        assert set(hinted_styles({"www-authenticate": f'Custom name="{name}"'}, text)) <= {"x-token"}
 
 
 @pytest.mark.parametrize("name", ["host", "cookie", "none", "raw", "basic"])

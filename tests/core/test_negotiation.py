@@ -314,9 +314,13 @@ def test_a_listing_that_talks_of_models_does_not_recurse() -> None:
 
 def test_a_public_listing_is_asked_without_the_key_at_last() -> None:
     outcome = call(
-        lambda a: ok() if a.model == "Vendor/Model" else UNKNOWN
-        if a.surface != "models"
-        else (listing("Vendor/Model") if a.route.style == "none" else UNAUTHORIZED)
+        lambda a: (
+            ok()
+            if a.model == "Vendor/Model"
+            else UNKNOWN
+            if a.surface != "models"
+            else (listing("Vendor/Model") if a.route.style == "none" else UNAUTHORIZED)
+        )
     )
     assert outcome.served is not None
     assert outcome.listings[-1] == ("none", False)
@@ -375,11 +379,9 @@ def test_whatever_ends_an_attempt_frees_its_probe(end: str) -> None:
         flow.close()
     else:
         error = {"throw": ConnectionBroken, "none": TypeError, "hook": ZeroDivisionError}[end]
+        goes_on = {"none": lambda: flow.send(None), "hook": lambda: flow.send(UNAUTHORIZED)}
         with pytest.raises(error):
-            if end == "throw":
-                flow.throw(ConnectionBroken("gone"))
-            else:
-                flow.send(UNAUTHORIZED if end == "hook" else None)
+            goes_on.get(end, lambda: flow.throw(ConnectionBroken("gone")))()
     assert first.probe.settled.done()
     assert isinstance(next(negotiate(ask(), memory, policy())), Attempt)
 

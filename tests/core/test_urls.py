@@ -61,8 +61,9 @@ def test_user_password_and_query_are_reported_nowhere() -> None:
     ("base", "private"),
     [
         ("http://localhost", True), ("http://a.localhost", True), ("http://127.0.0.1:1", True), ("http://[::1]", True),
-        ("http://10.1.2.3", True), ("http://192.168.1.1", True), ("http://169.254.1.1", True), ("http://[fe80::1%25eth0]", True),
-        ("http://gpu", True), ("http://gpu.local", True), ("http://llm.default.svc", True), ("http://x.internal.", True),
+        ("http://10.1.2.3", True), ("http://192.168.1.1", True), ("http://169.254.1.1", True), ("http://gpu", True),
+        ("http://[fe80::1%25eth0]", True), ("http://gpu.local", True), ("http://llm.default.svc", True),
+        ("http://x.internal.", True),
         ("http://8.8.8.8", False), ("http://h.example.com", False), ("http://localhost.example.com", False),
     ],
 )  # fmt: skip

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
+import inspect
 import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,15 +30,23 @@ PICKY = Manners(styles={"*": ("x-api-key",), "models": ("none",)}, models=(MODEL
 COLD = ["bearer", "bearer", "x-api-key"]  # the base without its /v1, the refused Bearer, the right header
 WARM = ["x-api-key"]
 STRAY = "sk-of-the-whole-process"
+Call = Callable[..., Any]
 SOUND = ("voice.wav", b"RIFF....WAVE", "audio/wav")
 
 # Taken before install(), as every library does that says `from litellm import completion`.
 completion, acompletion = litellm.completion, litellm.acompletion
 embedding, aembedding = litellm.embedding, litellm.aembedding
 
-SET_IN_CODE = ("api_base", "api_key", "openai_key", "client_session", "aclient_session", "drop_params", "num_retries")
-LISTS = ("callbacks", "input_callback", "success_callback", "failure_callback", "service_callback")
-ASYNC_LISTS = ("_async_input_callback", "_async_success_callback", "_async_failure_callback")
+SET_IN_CODE = ("api_base", "api_key", "openai_key", "drop_params", "num_retries")
+CALLBACK_LISTS = (
+    "callbacks",
+    "input_callback",
+    "success_callback",
+    "failure_callback",
+    "_async_input_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
 
 
 @pytest.fixture
@@ -47,7 +58,7 @@ def picky(gateway: GatewayFactory) -> PickyGateway:
 def litellm_as_it_was(plugin: object) -> Iterator[None]:
     """What a program of these tests sets in litellm is gone after it."""
     values = {name: getattr(litellm, name) for name in SET_IN_CODE}
-    lists = {name: list(getattr(litellm, name)) for name in (*LISTS, *ASYNC_LISTS)}
+    lists = {name: list(getattr(litellm, name)) for name in CALLBACK_LISTS}
     yield
     for name, value in values.items():
         setattr(litellm, name, value)
@@ -68,8 +79,8 @@ def streamed(chunks: Any) -> str:
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
-async def collected(model: str, *arguments: Any, **options: Any) -> str:
-    return streamed([chunk async for chunk in await acompletion(model, *arguments, **options)])
+async def collected(*arguments: Any, **options: Any) -> str:
+    return streamed([chunk async for chunk in await acompletion(*arguments, **options)])
 
 
 # Programs that replace what was registered ----------------------------------------------------------------------------
@@ -95,15 +106,16 @@ def test_an_async_call_after_callbacks_were_replaced_by_somebody_elses(picky: Pi
         seen = 0
 
         async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-            Theirs.seen += 1
+            Theirs.seen += said(response_obj) == "echo: theirs"
 
     theirs = Theirs()
     litellm.completion(f"gateway/{MODEL}", MESSAGES, **named(picky))
     litellm.callbacks = [theirs]
 
     async def two_calls() -> None:
-        await acompletion(f"gateway/{MODEL}", MESSAGES, **named(picky))  # this door does not need the callback
-        await acompletion(model=f"openai/{MODEL}", messages=MESSAGES, **named(picky))  # this one does
+        theirs = [{"role": "user", "content": "theirs"}]
+        await acompletion(f"gateway/{MODEL}", theirs, **named(picky))  # this door does not need the callback
+        await acompletion(model=f"openai/{MODEL}", messages=theirs, **named(picky))  # this one does
         for _ in range(100):
             if Theirs.seen == 2:
                 return
@@ -120,7 +132,7 @@ def test_custom_providers_are_put_back_after_a_program_has_replaced_them(picky: 
     class Theirs(litellm.CustomLLM):
         pass
 
-    theirs = {"provider": "their-own", "custom_handler": Theirs()}
+    theirs: Any = {"provider": "their-own", "custom_handler": Theirs()}
     litellm.custom_provider_map = [theirs]
     try:
         litellm.completion(f"openai/{MODEL}", MESSAGES, **named(picky))  # any door that is still hit repairs
@@ -130,21 +142,25 @@ def test_custom_providers_are_put_back_after_a_program_has_replaced_them(picky: 
         litellm.custom_provider_map.remove(theirs)
 
 
-def test_other_peoples_callbacks_are_kept(picky: PickyGateway) -> None:
+@pytest.mark.parametrize("prefix", ["gateway/", "openai/"])
+def test_a_callback_function_that_is_named_late_is_heard(prefix: str, picky: PickyGateway) -> None:
+    """litellm sets up the callbacks of the first call that has any: the plugin's own must not be taken for them."""
+    litellm.utils.callback_list = []
     heard: list[str] = []
 
     def heard_it(kwargs: Any, response: Any, start: Any, end: Any) -> None:
         heard.append(said(response))
 
+    completion(prefix + MODEL, MESSAGES, **named(picky))
     litellm.success_callback = [heard_it]
-    litellm.completion(f"gateway/{MODEL}", MESSAGES, **named(picky))
-    deadline = threading.Event()
+    completion(prefix + MODEL, MESSAGES, **named(picky))
+    pause = threading.Event()
     for _ in range(100):
         if heard:
             break
-        deadline.wait(0.02)
+        pause.wait(0.02)
     lgp.uninstall()
-    assert heard == ["echo: hello"]
+    assert "echo: hello" in heard
     assert heard_it in litellm.success_callback
 
 
@@ -158,15 +174,6 @@ def test_both_spellings_of_the_base(spelling: str, door: Door, picky: PickyGatew
     assert picky.styles("chat") == COLD
 
 
-@pytest.mark.parametrize("spelling", ["api_base", "base_url"])
-@pytest.mark.parametrize("door", [door for door in ALL_DOORS if str(door) != "sync openai_like/id"], ids=str)
-def test_both_spellings_of_the_base_for_embeddings(spelling: str, door: Door, picky: PickyGateway) -> None:
-    if spelling == "base_url":
-        pytest.skip("litellm's embedding() has no base_url")
-    door.embed(MODEL, **{spelling: picky.url}, api_key=FAKE_KEY)
-    assert picky.styles("embeddings") == COLD
-
-
 @pytest.mark.parametrize("prefix", ["gateway/", "openai_like/", "openai/", "custom_openai/", ""])
 def test_model_and_messages_by_position(prefix: str, picky: PickyGateway) -> None:
     assert said(completion(prefix + MODEL, MESSAGES, **named(picky))) == "echo: hello"
@@ -176,12 +183,19 @@ def test_model_and_messages_by_position(prefix: str, picky: PickyGateway) -> Non
     assert picky.requests("models") == []
 
 
+def by_position(function: Call, **given: Any) -> list[Any]:
+    """The arguments of a call that names nothing: every parameter up to the last given one, in order."""
+    values = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    names = list(values)
+    last = max(names.index(name) for name in given)
+    return [{**values, **given}[name] for name in names[: last + 1]]
+
+
 @pytest.mark.parametrize("prefix", ["gateway/", "openai_like/", "openai/", "custom_openai/", ""])
 def test_streams_with_everything_by_position(prefix: str, picky: PickyGateway) -> None:
-    # model, messages, timeout, temperature, top_p, n, stream
-    by_position = (MESSAGES, 30, 0.5, 1.0, 1, True)
-    assert streamed(completion(prefix + MODEL, *by_position, **named(picky))) == "echo: hello"
-    assert asyncio.run(collected(prefix + MODEL, *by_position, **named(picky))) == "echo: hello"
+    given = {"model": prefix + MODEL, "messages": MESSAGES, "stream": True}
+    assert streamed(completion(*by_position(completion, **given), **named(picky))) == "echo: hello"
+    assert asyncio.run(collected(*by_position(acompletion, **given), **named(picky))) == "echo: hello"
     assert picky.styles("chat") == [*COLD, *WARM]
     assert [seen.body["stream"] for seen in picky.served] == [True, True]
     assert {seen.model for seen in picky.requests("chat")} == {MODEL}
@@ -224,7 +238,10 @@ def test_references_from_before_install(door: Door, picky: PickyGateway) -> None
 # Programs that set things for the whole process -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("door", [door for door in ALL_DOORS if door.prefix in ("gateway/", "openai_like/", "")], ids=str)
+NO_OPENAI_NAME = [door for door in ALL_DOORS if door.prefix in ("gateway/", "openai_like/", "")]
+
+
+@pytest.mark.parametrize("door", NO_OPENAI_NAME, ids=str)
 def test_base_and_key_set_in_code(door: Door, picky: PickyGateway) -> None:
     litellm.api_base, litellm.api_key = picky.url, FAKE_KEY
     assert said(door.chat(MODEL)) == "echo: hello"
@@ -258,8 +275,6 @@ def test_drop_params_and_retries_set_for_the_process(door: Door, picky: PickyGat
 
 
 # A key of the whole process and a foreign base ------------------------------------------------------------------------
-
-Call = Callable[..., Any]
 
 
 async def _astream(model: str, **options: Any) -> None:
@@ -306,6 +321,18 @@ def stray(isolated_environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return isolated_environment
 
 
+@pytest.fixture
+def litellms_own_clients() -> Iterator[None]:
+    """litellm never closes the HTTP clients under its sync `responses` and `anthropic.messages`: drop them here."""
+    yield
+    cache: Any = litellm.in_memory_llm_clients_cache
+    cache.flush_cache()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.mark.usefixtures("litellms_own_clients")
 @pytest.mark.parametrize(("prefix", "name"), WAYS)
 def test_the_openai_key_reaches_no_foreign_base(
     prefix: str, name: str, stray: pytest.MonkeyPatch, gateway: GatewayFactory
@@ -313,22 +340,24 @@ def test_the_openai_key_reaches_no_foreign_base(
     everything = ("bearer", "x-api-key", "raw", "api-key")
     server = gateway(Manners(key=STRAY, styles={"*": everything}, models=(MODEL,), absent=()))
     call = {**CALLS, **OF_THE_OPENAI_CLIENT}[name]
-    with pytest.raises(Exception) as caught:  # noqa: PT011  which error is litellm's affair; that nothing was sent is ours
+    with pytest.raises(Exception) as caught:  # which one is litellm's affair
         call(model=prefix + MODEL, api_base=server.base(), max_retries=0)
     assert [seen for seen in server.seen if seen.key_ok or seen.credential_headers] == []
     assert server.seen or "key" in str(caught.value).lower()  # litellm itself may miss a key before anything is sent
     assert STRAY not in str(caught.value)
 
 
-@pytest.mark.parametrize(("prefix", "name"), [way for way in WAYS if way[0] == "openai/"])
+READ_THE_ENVIRONMENT = ["chat", "achat", "stream", "astream", "embeddings", "aembeddings", "text", "atext", "speech"]
+
+
+@pytest.mark.parametrize("name", READ_THE_ENVIRONMENT)
 @pytest.mark.parametrize("variable", ["OPENAI_BASE_URL", "OPENAI_API_BASE"])
 def test_the_openai_key_reaches_the_base_it_was_set_with(
-    prefix: str, name: str, variable: str, stray: pytest.MonkeyPatch, gateway: GatewayFactory
+    name: str, variable: str, stray: pytest.MonkeyPatch, gateway: GatewayFactory
 ) -> None:
-    server = gateway(Manners(key=STRAY, models=(MODEL,), absent=()))
+    server = gateway(Manners(key=STRAY, models=(MODEL,)))
     stray.setenv(variable, server.base())
-    call = {**CALLS, **OF_THE_OPENAI_CLIENT}[name]
-    call(model=prefix + MODEL, max_retries=0)
+    {**CALLS, **OF_THE_OPENAI_CLIENT}[name](model=f"openai/{MODEL}", max_retries=0)
     assert server.served
     assert {seen.style for seen in server.seen} == {"bearer"}
 
@@ -384,6 +413,24 @@ CHAT_ANSWER = {
         {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "from their session"}}
     ],
 }
+
+
+# The public names -----------------------------------------------------------------------------------------------------
+
+
+def test_the_public_names_are_instances_and_not_modules() -> None:
+    for _ in range(2):  # the first look imports the modules of the same names
+        assert isinstance(lgp.callback, CustomLogger)
+        assert isinstance(lgp.provider, litellm.CustomLLM)
+
+
+@pytest.mark.parametrize("name", ["callback", "provider"])
+def test_naming_them_installs(name: str) -> None:
+    lgp.uninstall()
+    assert "gateway" not in litellm.provider_list
+    getattr(lgp, name)
+    assert "gateway" in litellm.provider_list
+    assert lgp.callback in litellm.callbacks
 
 
 # install() and uninstall() --------------------------------------------------------------------------------------------
@@ -451,13 +498,13 @@ def test_after_uninstall_litellm_is_stock_again(picky: PickyGateway) -> None:
     picky.clear()
     with pytest.raises(litellm.NotFoundError):
         completion(f"openai/{MODEL}", MESSAGES, max_retries=0, **named(picky))
-    with pytest.raises(litellm.NotFoundError):
-        asyncio.run(acompletion(f"openai/{MODEL}", MESSAGES, max_retries=0, **named(picky)))
-    assert [(seen.style, seen.path) for seen in picky.seen] == [("bearer", "/chat/completions")] * 2
+    assert [(seen.style, seen.path) for seen in picky.seen] == [("bearer", "/chat/completions")]
     for prefix in ("gateway/", ""):
         with pytest.raises(litellm.BadRequestError, match="LLM Provider NOT provided"):
             completion(prefix + MODEL, MESSAGES, **named(picky))
-    assert len(picky.seen) == 2
+        with pytest.raises(litellm.BadRequestError, match="LLM Provider NOT provided"):
+            asyncio.run(acompletion(prefix + MODEL, MESSAGES, **named(picky)))
+    assert len(picky.seen) == 1
 
 
 def test_a_handler_that_was_kept_says_that_the_plugin_is_gone(picky: PickyGateway) -> None:
@@ -560,6 +607,19 @@ def test_uninstall_while_calls_are_made(picky: PickyGateway) -> None:
     assert said(completion(f"gateway/{MODEL}", MESSAGES, **named(picky))) == "echo: hello"
 
 
+@pytest.mark.xfail(strict=False, reason="the wire keeps an edge that the loop's shutdown_asyncgens() has closed")
+def test_a_loop_that_has_closed_its_generators_runs_on(picky: PickyGateway) -> None:
+    """As the OpenAI Agents SDK does after each `run_sync`: the same loop, its generators closed in between."""
+    loop = asyncio.new_event_loop()
+    try:
+        for _ in range(3):
+            loop.run_until_complete(acompletion(f"gateway/{MODEL}", MESSAGES, **named(picky)))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+    assert picky.styles("chat") == [*COLD, *WARM, *WARM]
+
+
 # The other two lines that install -------------------------------------------------------------------------------------
 
 NAMED_CALLBACK = """
@@ -569,12 +629,6 @@ litellm.callbacks = [litellm_gateway_plugin.callback]
 NAMED_PROVIDER = """
 import litellm, litellm_gateway_plugin
 litellm.custom_provider_map = [{"provider": "acme", "custom_handler": litellm_gateway_plugin.provider}]
-"""
-BY_NAME = """
-import litellm
-from litellm.litellm_core_utils.logging_callback_manager import LoggingCallbackManager
-from litellm.proxy.types_utils.utils import get_instance_fn
-litellm.callbacks = [get_instance_fn("litellm_gateway_plugin.callback")]
 """
 A_CALL = """
 import asyncio, os
@@ -588,7 +642,8 @@ print(asyncio.run(litellm.acompletion(model=prefix + model, messages=said, **opt
 
 def run_program(source: str, picky: PickyGateway) -> list[str]:
     """Run a program in an interpreter of its own; what it printed, line by line."""
-    environment = {**os.environ, "BASE": picky.url, "KEY": FAKE_KEY, "MODEL": MODEL, "PYTHONPATH": os.pathsep.join(sys.path)}
+    named_there = {"BASE": picky.url, "KEY": FAKE_KEY, "MODEL": MODEL, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, **named_there}
     done = subprocess.run(
         [sys.executable, "-c", source], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
@@ -596,12 +651,14 @@ def run_program(source: str, picky: PickyGateway) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["gateway/", "openai/", ""])
 def test_the_callbacks_setting_alone_installs(prefix: str, picky: PickyGateway) -> None:
     assert run_program(f"{NAMED_CALLBACK}\nprefix = {prefix!r}\n{A_CALL}", picky) == ["echo: hello"] * 2
     assert picky.styles("chat") == [*COLD, *WARM]
 
 
+@pytest.mark.slow
 def test_a_provider_name_of_ones_own(picky: PickyGateway) -> None:
     assert run_program(f"{NAMED_PROVIDER}\nprefix = 'acme/'\n{A_CALL}", picky) == ["echo: hello"] * 2
     assert picky.styles("chat") == [*COLD, *WARM]

@@ -54,6 +54,8 @@ def open_cassette(path: Path, *, record_from: str = "") -> Iterator[Tape]:
     """
     if record_from:
         path.unlink(missing_ok=True)
+    else:
+        assert path.exists(), f"there is no cassette {path.parent.name}/{path.name}: make record"
     tape = Tape(record_from or ORIGIN)
     with _recorder(record_from).use_cassette(str(path), record_mode="all" if record_from else "none") as cassette:
         _watch(cassette, tape)
@@ -61,7 +63,7 @@ def open_cassette(path: Path, *, record_from: str = "") -> Iterator[Tape]:
             yield tape
         finally:
             if tape.missing:
-                raise AssertionError(f"{path.name} does not hold, or holds no more: {'; '.join(tape.missing)}")
+                raise AssertionError(f"{path.name} does not hold, or no more: {'; '.join(tape.missing)}") from None
     if not record_from:
         assert cassette.all_played, f"{path.name} was played in part: {_unplayed(cassette)} came too late"
 

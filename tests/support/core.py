@@ -117,7 +117,9 @@ def note(outcome: Outcome, attempt: Attempt, surface: str = CHAT) -> None:
         outcome.models.append(attempt.model)
 
 
-def call(script: Script, memory: Memory | None = None, wanted: Ask | None = None, rules: Policy | None = None) -> Outcome:
+def call(
+    script: Script, memory: Memory | None = None, wanted: Ask | None = None, rules: Policy | None = None
+) -> Outcome:
     wanted = wanted or ask()
     flow = negotiate(wanted, memory if memory is not None else Memory(), rules or policy())
     return drive(flow, script, wanted.surface)

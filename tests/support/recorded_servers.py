@@ -55,6 +55,7 @@ def litellm_proxy() -> Iterator[str]:
 TO_UPSTREAM = """
     proxy_set_header Authorization "Bearer KEY";
     proxy_set_header X-API-Key "";
+    proxy_set_header Ocp-Apim-Subscription-Key "";
     proxy_set_header Accept-Encoding "";
     proxy_buffering off;
 """
@@ -71,7 +72,6 @@ API_MANAGEMENT = """
 location /v1/ {
     error_page 401 = @refused;
     if ($http_ocp_apim_subscription_key != "KEY") { return 401; }
-    proxy_set_header Ocp-Apim-Subscription-Key "";
     proxy_pass WHERE;
 }
 location @refused {
@@ -114,9 +114,10 @@ location = /v1/chat/completions {
 ONE_AT_A_TIME = """
 limit_conn everyone 1;
 location /v1/ { proxy_pass WHERE; }
-location = /slow { limit_rate 1; root PLACE; }
+location = /slow { limit_rate_after 1k; limit_rate 1; root PLACE; }
 """
 
+A_ZONE = "limit_req_zone $binary_remote_addr zone=everyone:32k rate=1r/m;"
 ONE_PER_MINUTE = """
 location /v1/ {
     limit_req zone=everyone;
@@ -134,8 +135,10 @@ location @full {
 @contextlib.contextmanager
 def behind_nginx(server: str, upstream: Callable[[], AbstractContextManager[str]], http: str = "") -> Iterator[str]:
     """A server behind nginx with these rules."""
-    with upstream() as where, Nginx((TO_UPSTREAM + server).replace("KEY", KEY).replace("WHERE", where), http=http) as nginx:
-        yield nginx.origin
+    with upstream() as where:
+        rules = (TO_UPSTREAM + server).replace("KEY", KEY).replace("WHERE", where)
+        with Nginx(rules, http=http) as nginx:
+            yield nginx.origin
 
 
 @contextlib.contextmanager
@@ -168,5 +171,5 @@ SERVERS: Mapping[str, Server] = {
     "nginx: console": _nginx(CONSOLE),
     "nginx: a style per surface": _nginx(STYLE_PER_SURFACE, litellm_proxy),
     "nginx: full": full,
-    "nginx: one per minute": _nginx(ONE_PER_MINUTE, http="limit_req_zone $binary_remote_addr zone=everyone:32k rate=1r/m;"),
+    "nginx: one per minute": _nginx(ONE_PER_MINUTE, http=A_ZONE),
 }

@@ -1,4 +1,4 @@
-"""What is taken out of recorded traffic: credentials, and what changes with every recording. Pure functions, idempotent.
+"""What is taken out of recorded traffic: credentials, and what changes with every recording. Pure and idempotent.
 
 Two rules. Only headers that are named here stay, so that nobody has to think of the one that must not. A credential
 keeps its name and its scheme, because the style in which a key is sent is what the cassettes are for.
@@ -30,7 +30,6 @@ KEPT_RESPONSE_HEADERS = re.compile(
     r"content-type|location|www-authenticate|(llm_provider-)?retry-after(-ms)?|(llm_provider-)?x-ratelimit-[a-z-]+"
 )
 CREDENTIAL_NAME = re.compile(r"auth|key|token|secret|credential|passw|cookie", re.IGNORECASE)
-NOT_A_CREDENTIAL = frozenset({"www-authenticate"})
 
 LOOPBACK = re.compile(r"(https?://)?(127\.0\.0\.1|localhost):\d+")
 CREATED = re.compile(r'("created": ?)\d+')
@@ -42,9 +41,8 @@ HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 def is_credential(name: str, value: str) -> bool:
-    """Whether a request header carries a credential: by its name, or because one of our keys is in it."""
-    named = bool(CREDENTIAL_NAME.search(name)) and name.lower() not in NOT_A_CREDENTIAL
-    return named or KEY in value or WRONG_KEY in value
+    """Whether a request header carries a credential: by its name, or because one of our keys is, or was, in it."""
+    return bool(CREDENTIAL_NAME.search(name)) or any(secret in value for secret in (KEY, WRONG_KEY, REDACTED))
 
 
 def redact(value: str) -> str:

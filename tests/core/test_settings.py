@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from litellm_gateway_plugin.errors import InvalidInput
+from litellm_gateway_plugin.settings import GatewayBase, GatewaySettings, load_settings, numbered_bases
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("LITELLM_GATEWAY", "CHUTES", "SCILLM"))]:
+        monkeypatch.delenv(name)
+
+
+def test_without_anything_there_is_no_base() -> None:
+    settings = load_settings()
+    assert settings.all_bases == ()
+    assert (settings.negotiate, settings.intercept, settings.cold_grace_s, settings.cache) == (True, "auto", 1.0, True)
+
+
+@pytest.mark.parametrize("prefix", ["LITELLM_GATEWAY", "CHUTES"])
+def test_the_environment_names_gateways(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    for name, value in {
+        "API_BASE": "https://a.example/v1",
+        "API_KEY": "key-a\n",
+        "API_BASE_2": "https://b.example",
+        "API_KEY_2": "key-b",
+        "API_BASE_1": "https://a.example/other",
+        "API_BASE_10": "https://c.example",
+        "API_BASE_X": "ignored",
+        "API_KEY_7": "without a base",
+        "API_BASE_8": "",
+    }.items():
+        monkeypatch.setenv(f"{prefix}_{name}", value)
+    bases = load_settings().all_bases
+    assert [(base.api_base, base.key) for base in bases] == [
+        ("https://a.example/v1", "key-a"),
+        ("https://a.example/other", "key-a"),
+        ("https://b.example", "key-b"),
+        ("https://c.example", None),
+    ]
+    assert "key-b" not in repr(bases)
+
+
+def test_our_own_names_win_and_keyword_arguments_win_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHUTES_API_BASE", "https://old.example")
+    monkeypatch.setenv("LITELLM_GATEWAY_API_BASE", "https://new.example")
+    assert load_settings().api_base == "https://new.example"
+    assert load_settings(api_base="https://given.example").api_base == "https://given.example"
+
+
+def test_a_base_given_twice_counts_once() -> None:
+    both = ({"api_base": "https://b.example/"}, {"api_base": "https://a.example/v1/", "api_key": "late"})
+    settings = load_settings(api_base="https://a.example/v1", api_key="k", bases=both)
+    assert [(base.api_base, base.key) for base in settings.all_bases] == [
+        ("https://a.example/v1", "k"),
+        ("https://b.example/", None),
+    ]
+
+
+def test_further_bases_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITELLM_GATEWAY_BASES", '[{"api_base": "https://a.example", "api_key": "k"}]')
+    assert load_settings().bases == (GatewayBase.model_validate({"api_base": "https://a.example", "api_key": "k"}),)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"api_base": "no-url-secret"}, "api_base"),
+        ({"bases": [{"api_base": "no-url-secret"}]}, "bases"),
+        ({"cold_grace_s": -1}, "greater than or equal to 0"),
+        ({"intercept": "secret"}, "intercept|INTERCEPT"),
+        ({"no_such_knob": "secret"}, "no_such_knob"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_one_clear_error(overrides: dict[str, object], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words) as caught:
+        load_settings(**overrides)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_key_goes_to_the_origin_that_it_was_set_for() -> None:
+    environment = {
+        "LITELLM_GATEWAY_API_BASE": "https://a.example",
+        "LITELLM_GATEWAY_API_KEY": "k",
+        "LITELLM_GATEWAY_API_BASE_1": "https://a.example:8443",
+        "LITELLM_GATEWAY_API_BASE_2": "https://a.example/v1",
+    }
+    assert [base.key for base in numbered_bases(environment)] == [None, "k"]
+
+
+def test_every_knob_says_what_it_is_for() -> None:
+    assert all(field.description for field in GatewaySettings.model_fields.values())
