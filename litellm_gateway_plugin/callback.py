@@ -79,7 +79,7 @@ class GatewayCallback(CustomLogger):
 
 
 def _check(base: Any, model: str) -> None:
-    """litellm looks at the base before it asks the provider, and stumbles over some that are no URL."""
+    """Litellm looks at the base before it asks the provider, and stumbles over some that are no URL."""
     try:
         if isinstance(base, str) and base:
             parse_base(base)
@@ -123,10 +123,8 @@ def _chat(taken: dict[str, Any], kind: str, facts: Facts) -> None:
 
 
 def _embedding(taken: dict[str, Any], facts: Facts) -> None:
-    """litellm gives a custom embedding provider no headers, and refuses these parameters; the body takes both."""
+    """Litellm gives a custom embedding provider no headers, and refuses these parameters; the body takes both."""
     facts.headers = {**(taken.get("headers") or {}), **(taken.get("extra_headers") or {})}
     extra = {name: taken.pop(name) for name in EMBEDDING_PARAMETERS if taken.get(name) is not None}
     if extra:
         taken["extra_body"] = {**(taken.get("extra_body") or {}), **extra}
-
-

@@ -1,4 +1,4 @@
-"""A litellm call as a job, and a result as litellm's response. The two translations between litellm's world and ours."""
+"""A litellm call as a job, and a result as litellm's response: the two translations between its world and ours."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ def chat_job(
     parameters = _parameters(optional_params)
     if text and len(messages) > 1:
         prompts = [message["content"] for message in messages]
-        return _job(gateway, TEXT, model, {"prompt": prompts, **parameters}, api_base, api_key, headers, timeout, stream)
+        return _job(
+            gateway, TEXT, model, {"prompt": prompts, **parameters}, api_base, api_key, headers, timeout, stream
+        )
     return _job(gateway, CHAT, model, {"messages": messages, **parameters}, api_base, api_key, headers, timeout, stream)
 
 

@@ -107,7 +107,7 @@ def known_endpoints() -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=4)
 def _endpoints(listed: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    urls = (urlsplit(entry if "://" in entry else f"https://{entry}") for entry in listed if isinstance(entry, str))
+    urls = (urlsplit(entry if "://" in entry else f"https://{entry}") for entry in listed)
     return tuple((url.hostname, url.path.rstrip("/")) for url in urls if url.hostname)
 
 

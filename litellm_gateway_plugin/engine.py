@@ -1,4 +1,4 @@
-"""The engine: drives one negotiation from a thread or from a coroutine. All decisions are elsewhere; here things wait."""
+"""The engine: drives one negotiation from a thread or from a coroutine. Decisions are elsewhere; here things wait."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import concurrent.futures
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .answers import Answer
+from .answers import Answer, looks_like_html
 from .errors import ConnectionBroken, GatewayError, TimedOut, Unreachable
 from .exchange import (
     AFTER_FINISH_S,
     Job,
     Report,
     StreamBody,
-    answer_of,
     adds_slash,
+    answer_of,
     is_opaque,
     read_limit,
     redirected,
@@ -75,7 +76,8 @@ class _Call:
         left = self.deadline.remaining()
         if left == 0:
             raise TimedOut(f"The call to {self.job.ask.base} timed out while it waited for the first answer.")
-        return grace if left is None else min(grace, left)
+        unused = max(0.0, grace - self.report.waited_s)
+        return unused if left is None else min(unused, left)
 
     def result(self, served: Served) -> Result:
         report, answer = self.report, served.answer
@@ -156,10 +158,9 @@ class Engine:
 
     def _wait(self, call: _Call, probe: Probe) -> None:
         begun = self.clock()
-        try:
+        # once the grace is over, the first caller's answer is slow and not its refusal: go ahead the same way
+        with suppress(concurrent.futures.TimeoutError):
             probe.settled.result(timeout=call.grace(self.grace))
-        except concurrent.futures.TimeoutError:
-            pass  # the first caller's answer is slow, not its refusal: go ahead the same way
         call.report.waited_s += self.clock() - begun
 
     async def _await(self, call: _Call, probe: Probe) -> None:
@@ -167,10 +168,8 @@ class Engine:
         loop = asyncio.get_running_loop()
         settled = asyncio.Event()
         probe.settled.add_done_callback(lambda _: _wake(loop, settled))
-        try:
+        with suppress(asyncio.TimeoutError):  # as above
             await asyncio.wait_for(settled.wait(), call.grace(self.grace))
-        except asyncio.TimeoutError:
-            pass  # as above
         call.report.waited_s += self.clock() - begun
 
     def _attempt(self, edge: SyncEdge, call: _Call, attempt: Attempt) -> Answer:
@@ -182,7 +181,8 @@ class Engine:
             reply.close()
             call.report.requests += 1
             reply = edge.send(again, call.deadline)
-        attempt.head(reply.status)
+        if not looks_like_html(reply.headers, ""):  # a web page promises nothing to the others, whatever its status
+            attempt.head(reply.status)
         answer = self._read(call, attempt, reply)
         return replace(answer, slashed=True) if again and adds_slash(request.url, again.url) else answer
 
@@ -195,7 +195,8 @@ class Engine:
             await reply.aclose()
             call.report.requests += 1
             reply = await edge.send(again, call.deadline)
-        attempt.head(reply.status)
+        if not looks_like_html(reply.headers, ""):  # a web page promises nothing to the others, whatever its status
+            attempt.head(reply.status)
         answer = await self._aread(call, attempt, reply)
         return replace(answer, slashed=True) if again and adds_slash(request.url, again.url) else answer
 
@@ -351,10 +352,9 @@ class ThreadStream(_Stream):
         if error is not None:
             raise error
         self._begin_drain()
-        try:
+        # every event has been read; only the connection's further use is at stake
+        with suppress(ConnectionBroken, TimedOut):
             next(self._pull, None)
-        except (ConnectionBroken, TimedOut):
-            pass  # every event has been read; only the connection's further use is at stake
         raise StopIteration
 
 
@@ -405,10 +405,8 @@ class TaskStream(_Stream):
         if error is not None:
             raise error
         self._begin_drain()
-        try:
+        with suppress(ConnectionBroken, TimedOut):  # as in `ThreadStream._end`
             await _next(self._pull)
-        except (ConnectionBroken, TimedOut):
-            pass  # as in `ThreadStream._end`
         raise StopAsyncIteration
 
 
@@ -421,7 +419,5 @@ async def _next(iterator: Any) -> bytes | None:
 
 
 def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    try:
+    with suppress(RuntimeError):  # that loop is closed, and nobody in it waits any more
         loop.call_soon_threadsafe(event.set)
-    except RuntimeError:
-        pass  # that loop is closed, and nobody in it waits any more

@@ -78,7 +78,7 @@ class Gateway:
         if any(ord(letter) < 32 for letter in model):
             raise InvalidInput("The model id holds a line break or another control character.")
         checked = check_headers(headers)
-        base = self._base_for(model, surface) if not api_base else parse_base(api_base)
+        base = self._base_for(model) if not api_base else parse_base(api_base)
         given = take_credential(checked)
         if given is not None:
             style, key, others = given
@@ -116,7 +116,7 @@ class Gateway:
             return ()  # a base that does not answer lists nothing; the call to it will say what is wrong
         return self.policy.listed_ids(result.data) or ()
 
-    def _base_for(self, model: str, surface: str) -> Base:
+    def _base_for(self, model: str) -> Base:
         """The configured base for a call that names none: the only one, or the first that lists the model."""
         if not self._bases:
             raise NoBase(

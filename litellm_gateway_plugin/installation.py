@@ -60,7 +60,11 @@ class Installation:
         """Put provider, callback and sessions where litellm looks for them. May be called again, to repair."""
         for name in (PROVIDER, *ALIASES):
             self._provide(name, namespace=False)
-        for vendor in (*VENDORS, *self.gateway.settings.namespaces, *map(namespace, _named_models(self.gateway.settings))):
+        for vendor in (
+            *VENDORS,
+            *self.gateway.settings.namespaces,
+            *map(namespace, _named_models(self.gateway.settings)),
+        ):
             self.add_namespace(vendor)
         self._sessions.register()
         self.repair()
@@ -122,8 +126,8 @@ class Installation:
 
 
 # One of each for the life of the process: a program may hold on to what it has registered.
-CALLBACK = GatewayCallback(lambda: current())
-HANDLER = GatewayLLM(lambda: current_gateway(), PROVIDER)
+CALLBACK = GatewayCallback(lambda: current())  # noqa: PLW0108  defined further down
+HANDLER = GatewayLLM(lambda: current_gateway(), PROVIDER)  # noqa: PLW0108  as above
 
 # Importing the modules `callback` and `provider` has put them on the package, where they would hide the public names of
 # the same spelling; the package resolves those itself, so that naming them installs.
@@ -150,7 +154,7 @@ def install(settings: GatewaySettings | None = None, **overrides: Any) -> Gatewa
     Raises:
         InvalidInput: settings that cannot be used, or a litellm that is too old or excluded.
     """
-    global _current  # noqa: PLW0603  the one piece of global state, guarded by a lock
+    global _current
     with _lock:
         check_litellm(version("litellm"))
         if _current is not None and settings is None and not overrides:
@@ -165,8 +169,8 @@ def install(settings: GatewaySettings | None = None, **overrides: Any) -> Gatewa
 
 
 def uninstall() -> None:
-    """Put back every global of litellm that was touched, and close the connections. Does nothing without `install()`."""
-    global _current  # noqa: PLW0603  as in `install`
+    """Put back every global of litellm that was touched, and close the connections; nothing without `install()`."""
+    global _current
     with _lock:
         installed, _current = _current, None
         if installed is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import httpx
 import litellm
@@ -13,8 +12,8 @@ from litellm.litellm_core_utils.exception_mapping_utils import ExceptionCheckers
 from .errors import (
     Answered,
     BrokenAnswer,
-    ConnectionBroken,
     ConnectFailed,
+    ConnectionBroken,
     Forbidden,
     Full,
     GatewayError,
@@ -159,4 +158,3 @@ MAP: Mapping[type[GatewayError], Maker] = {
     NotAGateway: _no_gateway,
     BrokenAnswer: _api_error(BAD_ANSWER),
 }
-

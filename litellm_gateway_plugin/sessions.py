@@ -31,7 +31,6 @@ from .errors import (
     ModelUnknown,
     NotAGateway,
     TimedOut,
-    Unreachable,
 )
 from .exchange import Job
 from .handle import Gateway
@@ -97,8 +96,8 @@ class Sessions:
 
 
 def _forget_openai_clients() -> None:
-    """litellm keeps its OpenAI clients under a key that ignores the HTTP client inside them."""
-    litellm.in_memory_llm_clients_cache.flush_cache()
+    """Litellm keeps its OpenAI clients under a key that ignores the HTTP client inside them."""
+    litellm.in_memory_llm_clients_cache.flush_cache()  # type: ignore[no-untyped-call]  # litellm's
 
 
 def job_for(gateway: Gateway, request: Any, body: bytes) -> Job | None:
@@ -166,7 +165,9 @@ def _json(content_type: str, body: bytes) -> dict[str, Any] | None:
 
 def _headers(result: Result) -> dict[str, str]:
     """The gateway's headers, and our report under names that litellm keeps in `additional_headers`."""
-    facts = {f"x-litellm-gateway-{name.replace('_', '-')}": str(value) for name, value in result.report.as_dict().items()}
+    facts = {
+        f"x-litellm-gateway-{name.replace('_', '-')}": str(value) for name, value in result.report.as_dict().items()
+    }
     kept = {name: value for name, value in result.headers.items() if name not in DROPPED}
     return {**kept, **facts, "x-should-retry": "false"}
 
@@ -189,6 +190,7 @@ STATUS: tuple[tuple[type[GatewayError], int], ...] = (
     (KeyRefused, 401),
     (ModelUnknown, 404),
     (InvalidInput, 400),
+    (TimedOut, 408),
 )
 
 
@@ -201,12 +203,6 @@ def _status(error: GatewayError) -> int:
     return error.status if isinstance(error, Answered) and error.status >= 400 else 502
 
 
-def _network_error(lib: Any, error: Unreachable, request: Any) -> Exception:
-    kinds = {TimedOut: lib.ReadTimeout, ConnectFailed: lib.ConnectError}
-    made: Exception = kinds.get(type(error), lib.RemoteProtocolError)(error.message, request=request)
-    return made
-
-
 def _event(chunk: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"
 
@@ -215,7 +211,7 @@ def _content(result: Result) -> bytes:
     return json.dumps(result.data, ensure_ascii=False).encode()
 
 
-def thread_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
+def thread_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:  # noqa: C901  two classes, their bases chosen at run time
     """A transport for litellm's synchronous OpenAI clients.
 
     Args:
@@ -246,8 +242,8 @@ def thread_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
                 if job is None:
                     return self._stock().send(request, stream=True, follow_redirects=False)
                 return self._response(gateway().send(job), request)
-            except Unreachable as error:
-                raise _network_error(lib, error, request) from None
+            except ConnectFailed as error:
+                raise lib.ConnectError(error.message, request=request) from None
             except GatewayError as error:
                 return _error_response(lib, error, request)
 
@@ -267,17 +263,15 @@ def thread_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
                 stream = Body(result.reply.chunks(), result.reply.close)
             elif result.stream is not None:
                 headers["content-type"] = "text/event-stream"
-                stream = Body(self._events(result.stream, request, result.report.requested_model), result.stream.close)
+                stream = Body(self._events(result.stream, result.report.requested_model), result.stream.close)
             else:
                 return lib.Response(result.status, headers=headers, content=_content(result), request=request)
             return lib.Response(result.status, headers=headers, stream=stream, request=request)
 
-        def _events(self, stream: Any, request: Any, model: str) -> Iterator[bytes]:
+        def _events(self, stream: Any, model: str) -> Iterator[bytes]:
             try:
                 for chunk in stream:
                     yield _event(chunk)
-            except Unreachable as error:
-                raise _network_error(lib, error, request) from None
             except GatewayError as error:
                 # the OpenAI client knows no status in the middle of a stream; litellm lets its own errors through
                 raise to_litellm(error, model, PROVIDER) from None
@@ -286,7 +280,7 @@ def thread_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
     return Transport()
 
 
-def task_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
+def task_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:  # noqa: C901  as above
     """The same for litellm's asynchronous OpenAI clients."""
 
     class Body(lib.AsyncByteStream):  # type: ignore[misc]  # as above
@@ -310,20 +304,23 @@ def task_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
             try:
                 job = job_for(gateway(), request, await request.aread())
                 if job is None:
-                    return await self._stock().handle_async_request(request)
+                    return await (await self._stock()).handle_async_request(request)
                 return self._response(await gateway().asend(job), request)
-            except Unreachable as error:
-                raise _network_error(lib, error, request) from None
+            except ConnectFailed as error:
+                raise lib.ConnectError(error.message, request=request) from None
             except GatewayError as error:
                 return _error_response(lib, error, request)
 
-        def _stock(self) -> Any:
+        async def _stock(self) -> Any:
             loop = asyncio.get_running_loop()
             if loop not in self._plain:
                 for closed in [known for known in self._plain if known.is_closed()]:
                     del self._plain[closed]
-                self._plain[loop] = stock_task_transport(lib)
-            return self._plain[loop]
+                transport = stock_task_transport(lib)
+                guard = closing(transport)
+                await guard.__anext__()
+                self._plain[loop] = (transport, guard)
+            return self._plain[loop][0]
 
         def _response(self, result: Result, request: Any) -> Any:
             headers = _headers(result)
@@ -331,17 +328,15 @@ def task_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
                 stream = Body(result.reply.chunks(), result.reply.aclose)
             elif result.stream is not None:
                 headers["content-type"] = "text/event-stream"
-                stream = Body(self._events(result.stream, request, result.report.requested_model), result.stream.aclose)
+                stream = Body(self._events(result.stream, result.report.requested_model), result.stream.aclose)
             else:
                 return lib.Response(result.status, headers=headers, content=_content(result), request=request)
             return lib.Response(result.status, headers=headers, stream=stream, request=request)
 
-        async def _events(self, stream: Any, request: Any, model: str) -> AsyncIterator[bytes]:
+        async def _events(self, stream: Any, model: str) -> AsyncIterator[bytes]:
             try:
                 async for chunk in stream:
                     yield _event(chunk)
-            except Unreachable as error:
-                raise _network_error(lib, error, request) from None
             except GatewayError as error:
                 # the OpenAI client knows no status in the middle of a stream; litellm lets its own errors through
                 raise to_litellm(error, model, PROVIDER) from None
@@ -350,10 +345,18 @@ def task_transport(lib: Any, gateway: Callable[[], Gateway]) -> Any:
     return Transport()
 
 
+async def closing(transport: Any) -> AsyncIterator[None]:
+    """Close a transport with its event loop, which ends every asynchronous generator that is still suspended in it."""
+    try:
+        yield
+    finally:
+        await transport.aclose()
+
+
 def stock_task_transport(lib: Any) -> Any:
     """The transport that litellm itself would use in an event loop.
 
-    Its factory was called `_create_async_transport` up to 1.105.3; with neither name, and for httpx2, the library's own.
+    Its factory was called `_create_async_transport` up to 1.105.3; without either, and for httpx2, the library's own.
     """
     make = getattr(AsyncHTTPHandler, "create_async_transport", None) or getattr(
         AsyncHTTPHandler, "_create_async_transport", None

@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .options import WireOptions
-from .threads import ThreadEdge
 
 if TYPE_CHECKING:
     from .tasks import TaskEdge
+    from .threads import ThreadEdge
 
 _everyone: weakref.WeakSet[Clients] = weakref.WeakSet()
 # The parent's clients, in a forked child: kept for ever, so that no finaliser touches what the parent is using.
@@ -43,8 +43,10 @@ class Clients:
     def threads(self) -> ThreadEdge:
         """The edge for code that runs in no event loop."""
         options, edge = self._options(), self._threads
-        if edge is not None and edge.options == options:
+        if edge is not None and (edge.options is options or edge.options == options):
             return edge
+        from .threads import ThreadEdge  # here, not above: a program of coroutines need not wait for it
+
         with self._lock:
             edge = self._threads
             if edge is None or edge.options != options:
@@ -61,7 +63,7 @@ class Clients:
         """
         loop = asyncio.get_running_loop()
         options, edge = self._options(), self._tasks.get(loop)
-        if edge is not None and edge.options == options:
+        if edge is not None and (edge.options is options or edge.options == options):
             return edge
         if edge is not None:
             edge.retire()

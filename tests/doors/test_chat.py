@@ -183,7 +183,9 @@ def test_a_redirect_to_a_slash_keeps_the_body_and_is_remembered(provider_door: D
 
 
 def test_tools_and_parallel_tool_calls(door: Door, gateway: GatewayFactory) -> None:
-    server = gateway(Manners(reply=lambda body: [ToolCall("look_up", {"what": "a"}), ToolCall("look_up", {"what": "b"})]))
+    server = gateway(
+        Manners(reply=lambda body: [ToolCall("look_up", {"what": "a"}), ToolCall("look_up", {"what": "b"})])
+    )
     response = door.chat(
         MODEL, api_base=server.base(), api_key=FAKE_KEY, tools=[TOOL], tool_choice="auto", parallel_tool_calls=True
     )
@@ -256,12 +258,23 @@ def stock_body(gateway: GatewayFactory) -> Any:
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "sampling": {"temperature": 0.1, "max_tokens": 3, "top_p": 0.5, "seed": 1, "stop": ["a"], "logit_bias": {"1": 2}},
-    "unknown to OpenAI": {"top_k": 4, "min_p": 0.1, "guided_json": {"a": 1}, "chat_template_kwargs": {"thinking": False}},
+    "unknown to OpenAI": {
+        "top_k": 4,
+        "min_p": 0.1,
+        "guided_json": {"a": 1},
+        "chat_template_kwargs": {"thinking": False},
+    },
     "the newer limit": {"max_completion_tokens": 5},
     "extra_body": {"extra_body": {"x": 1, "metadata": {"q": 1}, "provider": {"only": ["a"]}}},
     "litellm's own": {"metadata": {"a": "b"}, "tags": ["t"], "num_retries": 0, "max_retries": 0, "timeout": 9},
     "prices": {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6, "model_info": {"id": "x"}},
-    "accounting": {"safety_identifier": "s", "prompt_cache_key": "k", "store": True, "service_tier": "auto", "user": "u"},
+    "accounting": {
+        "safety_identifier": "s",
+        "prompt_cache_key": "k",
+        "store": True,
+        "service_tier": "auto",
+        "user": "u",
+    },
     "functions": {"functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}]},
 }
 

@@ -1,4 +1,4 @@
-"""What can go wrong on the wire, through every way of writing a call: one clear error, in time, and never sent twice."""
+"""What can go wrong on the wire, through every kind of door: one clear error, in time, and never sent twice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_fault_is_one_error(fault: str, stream: bool, door: Door, gateway: Gat
     server.clear()
     server.change(fault=fault)
     limit = 0.3 if FAULTS[fault].how in ENDLESS else 20
-    with pytest.raises(Exception) as caught:  # noqa: PT011  each fault has its own class; all of them are litellm's
+    with pytest.raises(Exception) as caught:
         door.chat(MODEL, api_base=server.base(), api_key=FAKE_KEY, stream=stream, timeout=limit, max_retries=0)
     error: Any = caught.value
     assert isinstance(error, litellm.openai.OpenAIError)

@@ -22,7 +22,9 @@ def deployment(model: str, server: Any, name: str = "group", **more: Any) -> dic
     return {"model_name": name, "litellm_params": params, "model_info": {"id": f"{model}@{server.url}"}}
 
 
-@pytest.mark.parametrize("model", [f"gateway/{VENDOR_ID}", VENDOR_ID, f"openai/{VENDOR_ID}", f"openai_like/{VENDOR_ID}"])
+@pytest.mark.parametrize(
+    "model", [f"gateway/{VENDOR_ID}", VENDOR_ID, f"openai/{VENDOR_ID}", f"openai_like/{VENDOR_ID}"]
+)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_deployment(model: str, stream: bool, gateway: GatewayFactory) -> None:
     server = gateway(PICKY)
@@ -64,7 +66,10 @@ def test_fail_over_to_another_gateway(stream: bool, gateway: GatewayFactory) -> 
 
 def test_embeddings_and_fallbacks(gateway: GatewayFactory) -> None:
     server = gateway(PICKY)
-    dead = {"model_name": "dead", "litellm_params": {"model": VENDOR_ID, "api_base": "http://127.0.0.1:9", "api_key": "x"}}
+    dead = {
+        "model_name": "dead",
+        "litellm_params": {"model": VENDOR_ID, "api_base": "http://127.0.0.1:9", "api_key": "x"},
+    }
     router = litellm.Router(
         model_list=[dead, deployment(VENDOR_ID, server)], fallbacks=[{"dead": ["group"]}], num_retries=0
     )
