@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .callback import GatewayCallback
+    from .custom_llm import GatewayLLM
+    from .deployment_hook import GatewayCallback
     from .handle import Gateway
     from .hookspecs import hookimpl
     from .installation import install, uninstall
-    from .provider import GatewayLLM
     from .settings import GatewaySettings
 
     callback: GatewayCallback

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .bodies import LISTING
@@ -31,7 +31,12 @@ class Gateway:
         plugins: the pluggy manager; `plugins.register(object)` adds hook implementations.
     """
 
-    def __init__(self, settings: GatewaySettings, wire_options: Callable[[], WireOptions]) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        wire_options: Callable[[], WireOptions],
+        listed: Callable[[Sequence[str]], None] = lambda ids: None,
+    ) -> None:
         self.settings = settings
         self.plugins = plugin_manager()
         self.policy = policy_of(self.plugins)
@@ -40,6 +45,7 @@ class Gateway:
             guesses=DiskGuesses(settings.cache_dir) if settings.cache else None,
             order=order_of(self.plugins),
             hint=hint_of(self.plugins),
+            listed=listed,
             negotiate=settings.negotiate,
         )
         self.engine = Engine(self.memory, self.policy, self.clients, settings.cold_grace_s, time.monotonic)
@@ -106,8 +112,8 @@ class Gateway:
         return known
 
     def close(self) -> None:
-        """Close every connection."""
-        self.clients.close()
+        """Close every connection; a call that is still under way may end, and leaves none open."""
+        self.clients.close(final=True)
 
     def _fetched(self, ask: Ask) -> tuple[str, ...]:
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -13,12 +13,12 @@ from typing import Any
 import litellm
 from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
 
-from .callback import GatewayCallback
 from .catalogue import namespace
+from .custom_llm import GatewayLLM
+from .deployment_hook import GatewayCallback
 from .doors import ALIASES, PROVIDER, VENDORS, is_known_provider
 from .errors import InvalidInput
 from .handle import Gateway
-from .provider import GatewayLLM
 from .sessions import Sessions
 from .settings import GatewaySettings, load_settings
 from .wire import WireOptions
@@ -26,6 +26,9 @@ from .wire import WireOptions
 OLDEST = (1, 90, 0)
 EXCLUDED = (1, 107)
 """A release of this line was reported as tampered with."""
+
+MAX_NAMES = 32
+"""Provider names at most: litellm walks over all of them at every call (10 µs each)."""
 
 CALLBACK_LISTS = (
     "callbacks",
@@ -48,7 +51,7 @@ class Installation:
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self.gateway = Gateway(settings, lambda: wire_options(settings))
+        self.gateway = Gateway(settings, lambda: wire_options(settings), self._saw)
         self.callback = CALLBACK
         self.provider = HANDLER
         self.names: frozenset[str] = frozenset()
@@ -89,6 +92,13 @@ class Installation:
         if vendor and vendor not in self._handlers and not is_known_provider(vendor):
             self._provide(vendor, namespace=True)
 
+    def _saw(self, ids: Sequence[str]) -> None:
+        """Route the vendors of a listing here from now on, as many as are worth a look at every call of litellm's."""
+        with _lock:
+            for vendor in dict.fromkeys(map(namespace, ids)):
+                if _current is self and len(self._handlers) < MAX_NAMES:
+                    self.add_namespace(vendor)
+
     def unregister(self) -> None:
         """Take everything out again and close the connections."""
         ours = self._handlers.values()
@@ -128,11 +138,6 @@ class Installation:
 # One of each for the life of the process: a program may hold on to what it has registered.
 CALLBACK = GatewayCallback(lambda: current())  # noqa: PLW0108  defined further down
 HANDLER = GatewayLLM(lambda: current_gateway(), PROVIDER)  # noqa: PLW0108  as above
-
-# Importing the modules `callback` and `provider` has put them on the package, where they would hide the public names of
-# the same spelling; the package resolves those itself, so that naming them installs.
-for _name in ("callback", "provider"):
-    vars(sys.modules[__package__]).pop(_name, None)
 
 _current: Installation | None = None
 _lock = threading.RLock()

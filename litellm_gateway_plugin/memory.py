@@ -101,6 +101,7 @@ class Memory:
         guesses: where orders of guesses outlive the process, None for nowhere.
         order: the hook that names the styles to try on a base and surface, None for the default order.
         hint: the hook that names a first route, None for no opinion.
+        listed: told the ids of every listing that is learnt.
         negotiate: False tries the first guess alone.
         clock: monotonic seconds.
     """
@@ -108,6 +109,7 @@ class Memory:
     guesses: Guesses | None = None
     order: Callable[[Ask], Sequence[str] | None] = lambda ask: None
     hint: Callable[[Ask], Route | None] = lambda ask: None
+    listed: Callable[[Sequence[str]], None] = lambda ids: None
     negotiate: bool = True
     clock: Callable[[], float] = time.monotonic
     size: int = MAX_PROFILES
@@ -276,6 +278,7 @@ class Memory:
         """What the gateway lists, for a while."""
         with self._lock:
             self._listed.put((str(ask.base), ask.profile[2]), Listed(self.clock() + LISTING_FOR, ids))
+        self.listed(ids)
 
     def _several(self, ask: Ask) -> bool:
         """Whether more than one style may be tried."""

@@ -37,6 +37,7 @@ class Clients:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._threads: ThreadEdge | None = None
+        self._final = False
         # A plain dictionary, purged when it grows: an edge refers to its loop, and a weak key would never go.
         self._tasks: dict[asyncio.AbstractEventLoop, TaskEdge] = {}
 
@@ -53,6 +54,8 @@ class Clients:
                 if edge is not None:
                     edge.close()
                 edge = self._threads = ThreadEdge(options)
+                if self._final:
+                    edge.close()  # it serves the call that came late, and keeps no connection
             return edge
 
     def tasks(self) -> TaskEdge:
@@ -63,12 +66,12 @@ class Clients:
         """
         loop = asyncio.get_running_loop()
         options, edge = self._options(), self._tasks.get(loop)
-        if edge is not None and (edge.options is options or edge.options == options):
+        if edge is not None and not edge.ended and (edge.options is options or edge.options == options):
             return edge
-        if edge is not None:
+        if edge is not None and not edge.ended:
             edge.retire()
         self._purge()
-        edge = self._tasks[loop] = _make(options)
+        edge = self._tasks[loop] = _make(options, guarded=edge is None or not edge.ended)
         return edge
 
     def _purge(self) -> None:
@@ -79,8 +82,9 @@ class Clients:
                 if edge is not None:
                     edge.discard()
 
-    def close(self) -> None:
-        """Close everything, in the loop where one runs. The next call makes new clients."""
+    def close(self, *, final: bool = False) -> None:
+        """Close everything, in the loop where one runs. The next call makes new clients; with `final`, to keep nothing."""
+        self._final = final
         with self._lock:
             edge, self._threads = self._threads, None
         if edge is not None:
@@ -108,11 +112,11 @@ class Clients:
         self._begin()
 
 
-def _make(options: WireOptions) -> TaskEdge:
+def _make(options: WireOptions, *, guarded: bool) -> TaskEdge:
     """Import here, not above: aiohttp costs a tenth of a second, which a synchronous program need not spend."""
     from .tasks import AiohttpEdge, HttpxTaskEdge
 
-    return AiohttpEdge(options) if options.aiohttp else HttpxTaskEdge(options)
+    return (AiohttpEdge if options.aiohttp else HttpxTaskEdge)(options, guarded=guarded)
 
 
 def _close(edge: TaskEdge) -> None:

@@ -50,26 +50,30 @@ class TaskEdge(ABC):
 
     Args:
         options: TLS, proxies, the address to connect from.
+        guarded: whether the loop still ends its generators; one that runs on after it has done so does not do it again.
     """
 
     name: str
 
-    def __init__(self, options: WireOptions) -> None:
+    def __init__(self, options: WireOptions, *, guarded: bool = True) -> None:
         self.options = options
         self.loop = asyncio.get_running_loop()
         self._active = 0
         self._retired = False
+        self.ended = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._life = self._live()
-        # Run to its `yield`, which is the first thing in it that suspends; the loop's hook has taken note of it then.
-        with suppress(StopIteration):
-            self._life.__anext__().send(None)
+        if guarded:
+            # Run to its `yield`, the first thing in it that suspends; the loop's hook has taken note of it then.
+            with suppress(StopIteration):
+                self._life.__anext__().send(None)
 
     async def _live(self) -> AsyncGenerator[None, None]:
         """`asyncio.run` closes every generator that is left, within the loop: the one moment to close connections."""
         try:
             yield
         finally:
+            self.ended = True  # a loop may run on after that (`loop.shutdown_asyncgens()` alone): it gets a new edge
             await self.aclose()
 
     async def send(self, request: WireRequest, deadline: Deadline) -> TaskReply:
@@ -132,7 +136,7 @@ class AiohttpEdge(TaskEdge):
 
     name = "aiohttp"
 
-    def __init__(self, options: WireOptions) -> None:
+    def __init__(self, options: WireOptions, *, guarded: bool = True) -> None:
         context = ssl_context(options)
         self._connector = _Connector(
             limit=0,
@@ -153,7 +157,7 @@ class AiohttpEdge(TaskEdge):
         # Held so that an abandoned answer which the garbage collector finds in a cycle does not take its connection
         # with it: the collector finalises in any order, and aiohttp's connections complain when they go unclosed.
         self._open: set[aiohttp.ClientResponse] = set()
-        super().__init__(options)
+        super().__init__(options, guarded=guarded)
 
     async def transmit(
         self, request: WireRequest, where: Target, proxy: str | None, deadline: Deadline, done: Callable[[], None]
@@ -275,10 +279,10 @@ class HttpxTaskEdge(TaskEdge):
 
     name = "httpx"
 
-    def __init__(self, options: WireOptions) -> None:
+    def __init__(self, options: WireOptions, *, guarded: bool = True) -> None:
         self._transports: dict[str | None, TaskTransport] = {}
         self._sockets: weakref.WeakSet[object] = weakref.WeakSet()
-        super().__init__(options)
+        super().__init__(options, guarded=guarded)
 
     async def transmit(
         self, request: WireRequest, where: Target, proxy: str | None, deadline: Deadline, done: Callable[[], None]

@@ -20,7 +20,7 @@ DECISIONS = {
 STATE = {"memory", "guesses", "settings"}
 SEAM = {"hookspecs", "manners", "plugins"}
 BRIDGE = {"exchange", "engine", "handle"}
-TOP = {"provider", "callback", "sessions", "installation", "litellm_errors", "calls", "doors", "router"}
+TOP = {"custom_llm", "deployment_hook", "sessions", "installation", "litellm_errors", "calls", "doors", "router"}
 NETWORK = {"httpx", "httpx2", "httpcore", "aiohttp", "requests", "urllib3", "socket", "ssl"}
 OURS = "litellm_gateway_plugin"
 

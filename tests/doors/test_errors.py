@@ -21,7 +21,8 @@ WRONG_KEY = "sk-test-wrong-0123456789"
 
 def every_error(kind: type[errors.GatewayError] = errors.GatewayError) -> list[type[errors.GatewayError]]:
     """The whole tree."""
-    return [kind, *(leaf for child in kind.__subclasses__() for leaf in every_error(child))]
+    children = (child for child in kind.__subclasses__() if child.__module__ == errors.__name__)
+    return [kind, *(leaf for child in children for leaf in every_error(child))]
 
 
 def test_the_map_to_litellm_is_total() -> None:

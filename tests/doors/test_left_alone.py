@@ -93,3 +93,14 @@ def test_a_name_that_litellm_knows_is_never_taken() -> None:
     assert "acme" in registered
     assert "groq" not in registered
     assert "deepseek" not in registered
+
+
+def test_the_vendors_of_a_listing_are_known_from_then_on(gateway: GatewayFactory) -> None:
+    server = gateway(Manners(models=("acme-labs/model-one", "acme-labs/model-two")))
+    options = {"messages": [{"role": "user", "content": "x"}], "api_base": server.base(), "api_key": FAKE_KEY}
+    with pytest.raises(litellm.BadRequestError, match="LLM Provider NOT provided"):
+        litellm.completion(model="acme-labs/model-one", **options)
+    litellm.completion(model="gateway/MODEL-ONE", **options)
+    server.clear()
+    litellm.completion(model="acme-labs/model-one", **options)
+    assert [seen.model for seen in server.seen] == ["acme-labs/model-one"]

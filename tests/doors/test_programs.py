@@ -24,6 +24,10 @@ from litellm_gateway_plugin.testing import FAKE_KEY, Manners, PickyGateway
 from litellm_gateway_plugin.testing.fixtures import GatewayFactory
 from tests.doors.conftest import ALL_DOORS, Door
 
+# Some of the calls here are carried by HTTP clients of litellm's own, which it never closes; what the collector says of
+# them comes in whatever test it runs in. The wire's own tests look for connections of ours.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 MODEL = "Qwen/Qwen3-32B"
 MESSAGES = [{"role": "user", "content": "hello"}]
 PICKY = Manners(styles={"*": ("x-api-key",), "models": ("none",)}, models=(MODEL, "clever-mini"))
@@ -607,7 +611,16 @@ def test_uninstall_while_calls_are_made(picky: PickyGateway) -> None:
     assert said(completion(f"gateway/{MODEL}", MESSAGES, **named(picky))) == "echo: hello"
 
 
-@pytest.mark.xfail(strict=False, reason="the wire keeps an edge that the loop's shutdown_asyncgens() has closed")
+def end(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop without leaving litellm's logging worker behind in it."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
 def test_a_loop_that_has_closed_its_generators_runs_on(picky: PickyGateway) -> None:
     """As the OpenAI Agents SDK does after each `run_sync`: the same loop, its generators closed in between."""
     loop = asyncio.new_event_loop()
@@ -616,7 +629,7 @@ def test_a_loop_that_has_closed_its_generators_runs_on(picky: PickyGateway) -> N
             loop.run_until_complete(acompletion(f"gateway/{MODEL}", MESSAGES, **named(picky)))
             loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
-        loop.close()
+        end(loop)
     assert picky.styles("chat") == [*COLD, *WARM, *WARM]
 
 
