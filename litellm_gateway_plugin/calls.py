@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +16,6 @@ from .bodies import CHAT, EMBEDDINGS, TEXT
 from .engine import Result
 from .exchange import Job
 from .handle import Gateway, time_limits
-
-FACTS = "litellm_gateway_facts"
-"""The attribute of litellm's logging object under which the deployment hook leaves `Facts` for the provider."""
 
 # Names that litellm lets through to a custom provider and that are no part of an OpenAI request. What stock `openai/`
 # sends on, unknown names included, goes into the body; these do not.
@@ -58,10 +56,20 @@ class Facts:
     eager: bool = False
 
 
+_left: ContextVar[tuple[str, Facts] | None] = ContextVar("litellm_gateway_facts", default=None)
+
+
+def leave_facts(call_id: str, facts: Facts) -> None:
+    """The hook leaves what it saw for the provider, which runs in the same context, under the call's id."""
+    _left.set((call_id, facts))
+
+
 def facts_of(logging_obj: Any) -> Facts:
     """The hook's facts about this call; empty ones for a sync call, which has no hook."""
-    facts = getattr(logging_obj, FACTS, None)
-    return facts if isinstance(facts, Facts) else Facts()
+    left = _left.get()
+    if left is None or left[0] != getattr(logging_obj, "litellm_call_id", None):
+        return Facts()
+    return left[1]
 
 
 def is_text_completion(logging_obj: Any) -> bool:

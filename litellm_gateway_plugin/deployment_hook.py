@@ -10,7 +10,7 @@ from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger
 
-from .calls import FACTS, Facts
+from .calls import Facts, leave_facts
 from .doors import ALIASES, OPENAI_NAMES, PROVIDER, door_for, is_stray
 from .errors import InvalidInput
 from .litellm_errors import to_litellm
@@ -55,7 +55,7 @@ class GatewayCallback(CustomLogger):
         if door is None:
             return None
         _check(base, model)
-        return _taken(kwargs, kind, door.prefix, logging_obj, installation.names)
+        return _taken(kwargs, kind, door.prefix, installation.names)
 
     def log_pre_api_call(self, model: str, messages: Any, kwargs: dict[str, Any]) -> None:  # noqa: ARG002  litellm's own
         """Keep a key of the whole process from a gateway that litellm itself is about to ask.
@@ -87,7 +87,7 @@ def _check(base: Any, model: str) -> None:
         raise to_litellm(error, model, PROVIDER) from None
 
 
-def _taken(kwargs: dict[str, Any], kind: str, prefix: str, logging_obj: Any, names: frozenset[str]) -> dict[str, Any]:
+def _taken(kwargs: dict[str, Any], kind: str, prefix: str, names: frozenset[str]) -> dict[str, Any]:
     taken = dict(kwargs)
     taken["custom_llm_provider"] = _provider(kwargs, names)
     if isinstance(kwargs.get("model"), str):
@@ -99,8 +99,7 @@ def _taken(kwargs: dict[str, Any], kind: str, prefix: str, logging_obj: Any, nam
         _embedding(taken, facts)
     elif kind in CHAT_CALLS:
         _chat(taken, kind, facts)
-    if logging_obj is not None:
-        setattr(logging_obj, FACTS, facts)
+    leave_facts(str(kwargs.get("litellm_call_id")), facts)
     return taken
 
 

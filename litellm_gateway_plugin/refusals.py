@@ -98,7 +98,7 @@ def model_unknown(ask: Ask, answer: Answer, ids: Sequence[str], *, listed: bool)
     if listed:
         advice = "It lists this id all the same: the model may be down for now."
     elif nearest:
-        advice = f"Did you mean {' or '.join(map(repr, nearest))}? It lists {len(ids)} models."
+        advice = f"Did you mean {' or '.join(map(repr, nearest))}? It lists {len(ids)} in all."
     elif ids:
         advice = f"Nothing like it is listed; the first of {len(ids)} ids: {', '.join(map(repr, ids[:3]))}."
     else:
@@ -120,7 +120,7 @@ def broke_off(ask: Ask, base: str, answer: Answer, *, full: bool, now: float) ->
 
 def _full(ask: Ask, base: str, answer: Answer, now: float) -> Full:
     wait = retry_after(answer.headers, now)
-    when = "" if wait is None else f" It asks to wait {wait:g} s."
+    when = "" if wait is None else f" (it asks to wait {wait:g} s)"
     message = f"The gateway at {base} is full ({answer.status}): {_said(ask, answer)}{when}"
     return Full(message, retry_after=wait, **facts(ask, base, answer))
 

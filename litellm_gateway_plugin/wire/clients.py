@@ -83,7 +83,7 @@ class Clients:
                     edge.discard()
 
     def close(self, *, final: bool = False) -> None:
-        """Close everything, in the loop where one runs. The next call makes new clients; with `final`, to keep nothing."""
+        """Close everything, in the loop where one runs. A later call makes new ones; with `final`, to keep nothing."""
         self._final = final
         with self._lock:
             edge, self._threads = self._threads, None

@@ -1,4 +1,4 @@
-"""What the documents say: the settings page is fresh, the README's programs run as written, every link leads somewhere."""
+"""What the documents say: the settings are fresh, the README's programs run as written, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,10 +58,12 @@ def test_the_settings_page_is_what_the_script_writes() -> None:
 
 README = blocks(ROOT / "README.md")
 PROGRAMS = [number for number, (language, _) in enumerate(README) if language == "python"]
+END = ("", "")
 
 
 def test_the_readme_shows_programs_and_what_they_print() -> None:
-    assert len([at for at in PROGRAMS if README[at + 1][0] == "text"]) >= 2
+    languages = [language for language, _ in README]
+    assert list(pairwise(languages)).count(("python", "text")) >= 2
 
 
 @pytest.mark.slow
@@ -69,7 +72,7 @@ def test_the_readme_shows_programs_and_what_they_print() -> None:
 def test_a_program_of_the_readme_runs_as_written(at: int, tmp_path: Path) -> None:
     """Each brings the gateway that it needs; a `text` block right after it is what it prints, but for the port."""
     printed = run(README[at][1], tmp_path)
-    language, output = README[at + 1] if at + 1 < len(README) else ("", "")
+    language, output = [*README, END][at + 1]
     assert without_ports(printed) == (without_ports(output) if language == "text" else "")
 
 
