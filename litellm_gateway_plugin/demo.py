@@ -381,8 +381,7 @@ class _Record:
     gateway: PickyGateway
 
     def requests(self) -> list[Request]:
-        known = {seen.number: seen for seen in self.gateway.seen}  # a forwarded request may be in the record twice
-        return [Request(seen.method, seen.path, seen.style, seen.status, seen.verdict) for seen in known.values()]
+        return [Request(seen.method, seen.path, seen.style, seen.status, seen.verdict) for seen in self.gateway.seen]
 
 
 @contextmanager

@@ -511,7 +511,6 @@ class PickyGateway(Record):
     async def _forward(self, connection: Connection, case: Case, seen: Seen, plan: Plan) -> bool:
         import aiohttp
 
-        self._record(seen)
         secret = frozenset(seen.credential_headers)
         try:
             opening = self._forwarder.open(case.request, case.place, case.manners, secret)
