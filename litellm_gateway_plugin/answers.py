@@ -71,6 +71,13 @@ class Answer:
         yield from sayings(body)
 
 
+SAYING = (
+    *("error", "detail", "message", "msg", "error_description"),
+    *("errors", "title", "reason", "description", "choices"),
+)
+"""Where the dialects keep their sentences, the usual places first."""
+
+
 def sayings(body: Any, depth: int = 0) -> Iterator[str]:
     """The sentences in an error body, in every dialect of `error`, `detail`, `message`, `errors`."""
     if depth > 4:
@@ -80,7 +87,18 @@ def sayings(body: Any, depth: int = 0) -> Iterator[str]:
             yield from ([item] if isinstance(item, str) else sayings(item, depth + 1))
     if not isinstance(body, dict):
         return
-    for name in ("error", "detail", "message", "msg", "error_description", "errors", "title", "reason", "description"):
+    for name in (
+        "error",
+        "detail",
+        "message",
+        "msg",
+        "error_description",
+        "errors",
+        "title",
+        "reason",
+        "description",
+        "choices",
+    ):
         value = body.get(name)
         if isinstance(value, str) and value:
             yield value
@@ -94,13 +112,30 @@ def error_fields(body: Any) -> dict[str, Any]:
         body = body[0]
     if not isinstance(body, dict):
         return {}
-    inner: dict[str, Any] = next((body[name] for name in ("error", "detail") if isinstance(body.get(name), dict)), {})
+    choices = body.get("choices")
+    places = (
+        [body, *(choice for choice in choices[:1] if isinstance(choice, dict))] if isinstance(choices, list) else [body]
+    )
+    found = (place[name] for place in places for name in ("error", "detail") if isinstance(place.get(name), dict))
+    inner: dict[str, Any] = next(found, {})
     return {name: inner.get(name, body.get(name)) for name in ("code", "type", "param", "status")}
 
 
 def error_object(body: Any) -> bool:
     """Whether a JSON body is an error rather than a result (some gateways put one under a 200)."""
-    return isinstance(body, dict) and bool(body.get("error")) and not body.get("choices") and not body.get("data")
+    if not isinstance(body, dict):
+        return False
+    if choice_error(body):
+        return True
+    error = body.get("error")
+    return bool(error) and not body.get("data") and (not body.get("choices") or isinstance(error, dict))
+
+
+def choice_error(body: dict[str, Any]) -> bool:
+    """Whether a choice says that it ended in an error (OpenRouter's form in the middle of a stream)."""
+    choices = body.get("choices")
+    whole = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    return any(isinstance(choice.get("error"), dict) or choice.get("finish_reason") == "error" for choice in whole)
 
 
 def error_status(body: Any) -> int | None:

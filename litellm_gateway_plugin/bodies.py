@@ -56,4 +56,8 @@ def mismatch(surface: str, body: Any) -> str:
 
 def is_ours(body: Any) -> bool:
     """Whether an unusable body comes from this API all the same, so that it may have done work."""
-    return isinstance(body, dict) and (str(body.get("object", "")).startswith(OURS) or "choices" in body)
+    if not isinstance(body, dict):
+        return False
+    data = body.get("data")
+    vectors = isinstance(data, list) and any(isinstance(d, dict) and d.get("object") == "embedding" for d in data)
+    return vectors or str(body.get("object", "")).startswith(OURS) or "choices" in body

@@ -14,6 +14,7 @@ from litellm.types.utils import EmbeddingResponse, ModelResponse, ModelResponseS
 
 from .bodies import CHAT, EMBEDDINGS, TEXT
 from .engine import Result
+from .errors import BrokenAnswer, InvalidInput
 from .exchange import Job
 from .handle import Gateway, time_limits
 
@@ -35,8 +36,8 @@ INTERNAL = frozenset(all_litellm_params) | {
     "stream",
     "timeout",
 }
-PUBLIC = frozenset({"metadata"})
-"""Names of litellm's own that are also the OpenAI API's; they travel in `extra_body` alone."""
+ROUTING = frozenset({"model", "stream", "api_key", "api_base", "base_url"})
+"""What `extra_body` cannot change; everything else in it is the caller's own word to the gateway."""
 
 
 @dataclass(slots=True)
@@ -149,6 +150,8 @@ def _job(
     body["model"] = model
     if stream:
         body["stream"] = True
+    if not model.strip():
+        raise InvalidInput('No model id was given: write model="gateway/<id>" with an id that the gateway lists.')
     base, key = endpoint(api_base, api_key)
     seconds, connect = time_limits(timeout)
     ask, others = gateway.ask(surface=surface, model=model, api_base=base, api_key=key, headers=headers or {})
@@ -168,21 +171,22 @@ def asked_parameters(optional_params: Mapping[str, Any], logging_obj: Any) -> Ma
 def _parameters(optional_params: Mapping[str, Any]) -> dict[str, Any]:
     extra = optional_params.get("extra_body") or {}
     kept = {name: value for name, value in optional_params.items() if name not in INTERNAL and value is not None}
-    return {**kept, **{name: value for name, value in extra.items() if name not in INTERNAL - PUBLIC}}
+    return {**kept, **{name: value for name, value in extra.items() if name not in ROUTING}}
 
 
 def chat_response(result: Result, model_response: ModelResponse) -> ModelResponse:
     """A chat completion as stock `openai/` would give it, with our report."""
-    data = _as_chat(result.data) if result.report.surface == TEXT else result.data
-    if data.get("created") is not None and not isinstance(data["created"], int):
-        data["created"] = int(float(data["created"])) if _is_number(data["created"]) else None
-    response: ModelResponse = convert_to_model_response_object(
-        response_object=data,
-        model_response_object=model_response,
-        response_type="completion",
-        stream=False,
-        _response_headers=result.headers,
-    )
+    data = tidy(_as_chat(result.data) if result.report.surface == TEXT else result.data, "message")
+    try:
+        response: ModelResponse = convert_to_model_response_object(
+            response_object=data,
+            model_response_object=model_response,
+            response_type="completion",
+            stream=False,
+            _response_headers=result.headers,
+        )
+    except Exception as error:  # noqa: BLE001  litellm raises bare exceptions for an answer that it cannot read
+        raise _unusable(result.report.api_base, error) from None
     _mark(response, result)
     return response
 
@@ -210,7 +214,10 @@ def embedding_response(result: Result, model_response: EmbeddingResponse) -> Emb
 
 def stream_chunk(data: dict[str, Any], hidden: dict[str, Any]) -> ModelResponseStream:
     """One chunk of a stream."""
-    chunk = ModelResponseStream(**data)
+    try:
+        chunk = ModelResponseStream(**tidy(data, "delta"))
+    except Exception as error:  # noqa: BLE001  as in `chat_response`
+        raise _unusable("", error) from None
     chunk._hidden_params = hidden
     return chunk
 
@@ -229,9 +236,43 @@ def _mark(response: Any, result: Result) -> None:
             setattr(hidden, name, value)
 
 
-def _is_number(value: Any) -> bool:
+def tidy(data: dict[str, Any], part: str) -> dict[str, Any]:
+    """An odd but complete answer in the types that litellm's models want: nothing of what it says is lost."""
+    odd = {name: _AS[name](data[name]) for name in _AS if name in data}
+    kept = {name: value for name, value in data.items() if name not in odd}
+    for choice in kept.get("choices", ()):
+        said = choice.get(part)
+        if isinstance(said, dict):
+            said.update(_spoken(said, part))
+    return {**kept, **{name: value for name, value in odd.items() if value is not None}}
+
+
+def _spoken(said: dict[str, Any], part: str) -> dict[str, Any]:
+    role = {} if part == "delta" or said.get("role") else {"role": "assistant"}
+    content = said.get("content")
+    if not isinstance(content, list):
+        return role
+    texts = (item.get("text") for item in content if isinstance(item, dict))
+    return {**role, "content": "".join(text for text in texts if isinstance(text, str))}
+
+
+def _whole_number(value: Any) -> int | None:
     try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
+        return int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _name(value: Any) -> str | None:
+    return str(value) if isinstance(value, (str, int)) else None
+
+
+def _usage(value: Any) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) else None
+
+
+_AS: Mapping[str, Any] = {"created": _whole_number, "id": _name, "model": _name, "usage": _usage}
+
+
+def _unusable(api_base: str, error: Exception) -> BrokenAnswer:
+    return BrokenAnswer(f"The gateway's answer cannot be used ({type(error).__name__}).", api_base=api_base)

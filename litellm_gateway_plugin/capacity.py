@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 FULL_STATUSES = frozenset({429, 503, 529})
 CAPACITY_WORDS = re.compile(
     r"capacity|overloaded|no instances available|no available (?:channel|server|instance|worker|backend)"
-    r"|exhausted all available|too many requests|rate limit|server is busy|queue is full",
+    r"|exhausted all available|too[ _]many[ _]requests|rate[ _-]?limit|server is busy|queue is full",
     re.IGNORECASE,
 )
 LONGEST_WAIT = 3600.0

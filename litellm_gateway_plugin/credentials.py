@@ -108,13 +108,27 @@ def header_for(style: str, key: str | None) -> tuple[str, str] | None:
     return (style, key) if template is None else ("Authorization", template.format(key))
 
 
-def clean_key(key: str | None) -> str | None:
+def plain_text(value: object) -> str:
+    """A value as text: secrets of pydantic's are opened, functions asked, bytes decoded.
+
+    Raises:
+        InvalidInput: none of these. The value is not quoted.
+    """
+    value = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+    value = value() if callable(value) else value
+    value = value.decode("latin-1") if isinstance(value, bytes) else value
+    if not isinstance(value, (str, int, float)):
+        raise InvalidInput(f"A key or a header value must be text, not {type(value).__name__}.")
+    return str(value)
+
+
+def clean_key(given: object) -> str | None:
     """A key fit for a header: white space around it (a file's line end) goes, an empty one is no key.
 
     Raises:
         InvalidInput: a line break inside it or a character that no header can carry. The key is not quoted.
     """
-    if key is None or not (key := key.strip()):
+    if given is None or not (key := plain_text(given).strip()):
         return None
     if not _printable(key):
         raise InvalidInput("The API key holds a line break or a non-ASCII character. Copy it anew, without quotes.")
@@ -133,10 +147,10 @@ def check_headers(headers: Mapping[Any, object]) -> dict[str, str]:
             raise InvalidInput("A header name in extra_headers cannot be sent: letters, digits and dashes only.")
         if value is None:
             continue
-        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-        if not _printable(text.strip()):
+        text = plain_text(value).strip()
+        if not _printable(text):
             raise InvalidInput(f"The value of the header {name!r} holds a line break or a non-ASCII character.")
-        checked[name] = text.strip()
+        checked[name] = text
     return checked
 
 
@@ -161,6 +175,12 @@ def take_credential(headers: Mapping[str, str]) -> tuple[str, str, dict[str, str
         return chosen, value, others
     scheme, _, rest = value.partition(" ")
     return (BEARER, rest.strip(), others) if scheme.lower() == BEARER else (RAW, value, others)
+
+
+def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The values of headers whose names say that they are secret, and their last words (the key after a scheme)."""
+    values = [value for name, value in headers.items() if CREDENTIAL_WORD.search(name)]
+    return tuple(part for value in values for part in (value, value.rpartition(" ")[2]))
 
 
 def fingerprint(key: str | None) -> str:

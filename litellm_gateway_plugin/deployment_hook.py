@@ -55,6 +55,7 @@ class GatewayCallback(CustomLogger):
         if door is None:
             return None
         _check(base, model)
+        installation.saw((model,) if not door.prefix else ())
         return _taken(kwargs, kind, door.prefix, installation.names)
 
     def log_pre_api_call(self, model: str, messages: Any, kwargs: dict[str, Any]) -> None:  # noqa: ARG002  litellm's own

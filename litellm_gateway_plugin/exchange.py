@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit
 
-from .answers import ERROR_LIMIT, Answer, error_status, looks_like_html
+from .answers import ERROR_LIMIT, Answer, error_status, looks_like_html, shorten
 from .bodies import LISTING, is_ours, mismatch
 from .credentials import CREDENTIAL_HEADERS, header_for
-from .errors import GatewayError
+from .errors import GatewayError, InvalidInput
 from .eventstream import EventReader
 from .negotiation import Ask, Attempt, Policy
 from .refusals import broke_off
@@ -111,7 +111,11 @@ def _headers(job: Job, credential: tuple[str, str] | None) -> tuple[tuple[str, s
 
 def _encoded(body: dict[str, Any]) -> bytes:
     # what json cannot encode is the caller's pydantic models and the like; litellm's own clients take those too
-    return json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    try:
+        text = json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"The request cannot be written as JSON: {shorten(str(error), 200)}.") from None
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _plain(value: Any) -> Any:
@@ -186,16 +190,17 @@ def _unreadable(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
     text = body[:ERROR_LIMIT].decode("utf-8", "replace")
     if looks_like_html(headers, text):
         return Answer(status, headers, text, "a web page")
-    if "event-stream" in headers.get("content-type", ""):
+    if "event-stream" in headers.get("content-type", "") or text.lstrip().startswith("data:"):
         return Answer(status, headers, text, "an event stream where a whole answer was asked", ours=True)
-    return Answer(status, headers, text, "no JSON" if body.strip() else "an empty body")
+    cut = "json" in headers.get("content-type", "") and ('"choices"' in text or '"chat.completion' in text)
+    return Answer(status, headers, text, "no JSON" if body.strip() else "an empty body", ours=cut)
 
 
 class StreamBody:
     """A streamed reply: bytes in, chunks out; tells an event stream from a whole answer by what arrives.
 
     Attributes:
-        events: events read so far; comments are none.
+        events: events read so far; comments and heartbeats are none.
         over: whether nothing more is expected.
     """
 
@@ -205,7 +210,7 @@ class StreamBody:
         self._base = base
         self._headers = headers
         self._reader = EventReader()
-        self._stream = CompletionStream(job.ask.surface, usage_last=job.usage_last)
+        self._stream = CompletionStream(job.ask.surface, usage_last=job.usage_last, expected=_choices_of(job))
         self._start = bytearray()
         self._is_events: bool | None = True if "event-stream" in headers.get("content-type", "") else None
         self.events = 0
@@ -269,10 +274,18 @@ class StreamBody:
 
     def _chunks(self, events: Iterator[str]) -> Iterator[dict[str, Any]]:
         for data in events:
-            self.events += 1
             yield from self._stream.event(data)
+            self.events = self._stream.progress
             if self._stream.done:
                 break
+
+
+def _choices_of(job: Job) -> int:
+    """How many choices a job asks for."""
+    body = job.body or {}
+    count, prompts = body.get("n"), body.get("prompt")
+    each = count if isinstance(count, int) and count > 0 else 1
+    return each * (len(prompts) if isinstance(prompts, list) and prompts and isinstance(prompts[0], str) else 1)
 
 
 def _begins_events(start: bytes) -> bool | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .bodies import LISTING
-from .credentials import BASIC, check_headers, clean_key, take_credential
+from .credentials import BASIC, check_headers, clean_key, secrets_in, take_credential
 from .engine import Engine, Result
 from .errors import Answered, InvalidInput, NoBase, NotAGateway, Unreachable
 from .exchange import Job
@@ -69,7 +69,7 @@ class Gateway:
         surface: str,
         model: str,
         api_base: str | None,
-        api_key: str | None,
+        api_key: object,
         headers: Mapping[str, object],
     ) -> tuple[Ask, dict[str, str]]:
         """What a call wants to reach, and the caller's headers without the credential.
@@ -87,12 +87,15 @@ class Gateway:
         base = self._base_for(model) if not api_base else parse_base(api_base)
         given = take_credential(checked)
         if given is not None:
-            style, key, others = given
-            return Ask(base, surface, clean_key(key), model, named=style), others
+            style, given_key, others = given
+            ask = Ask(base, surface, clean_key(given_key), model, named=style, others=secrets_in(others))
+            return ask, others
         key_given = clean_key(api_key)
         if key_given is None and base.userinfo:
-            return Ask(base, surface, clean_key(base.userinfo), model, named=BASIC), checked
-        return Ask(base, surface, key_given or self._configured_key(base), model), checked
+            key, named = clean_key(base.userinfo), BASIC
+        else:
+            key, named = key_given or self._configured_key(base), None
+        return Ask(base, surface, key, model, named=named, others=secrets_in(checked)), checked
 
     def send(self, job: Job) -> Result:
         """Serve a job from a thread. Raises `errors.GatewayError`."""

@@ -51,7 +51,7 @@ class Installation:
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self.gateway = Gateway(settings, lambda: wire_options(settings), self._saw)
+        self.gateway = Gateway(settings, lambda: wire_options(settings), self.saw)
         self.callback = CALLBACK
         self.provider = HANDLER
         self.names: frozenset[str] = frozenset()
@@ -92,10 +92,13 @@ class Installation:
         if vendor and vendor not in self._handlers and not is_known_provider(vendor):
             self._provide(vendor, namespace=True)
 
-    def _saw(self, ids: Sequence[str]) -> None:
-        """Route the vendors of a listing here from now on, as many as are worth a look at every call of litellm's."""
+    def saw(self, ids: Sequence[str]) -> None:
+        """Route these ids' vendors here from now on, as many as are worth a look at every call of litellm's."""
+        unseen = {vendor for vendor in map(namespace, ids) if vendor is not None} - self.names
+        if not unseen:
+            return
         with _lock:
-            for vendor in dict.fromkeys(map(namespace, ids)):
+            for vendor in sorted(unseen):
                 if _current is self and len(self._handlers) < MAX_NAMES:
                     self.add_namespace(vendor)
 

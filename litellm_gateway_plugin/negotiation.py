@@ -16,10 +16,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 from . import refusals
 from .answers import Answer
-from .credentials import fingerprint, hinted_styles
+from .credentials import BASIC, fingerprint, header_for, hinted_styles
 from .errors import Answered, Full, NotAGateway, UpstreamFailed
 from .plan import Plan, Route
 from .urls import Base
@@ -41,6 +42,7 @@ class Ask:
         key: the credential, None for none.
         model: the id as the caller wrote it, "" when the surface has none.
         named: the style of the header in which the caller gave the key, if so.
+        others: further secrets of the caller's headers, which no error may hold.
         fixed_id: whether the id cannot be replaced in the body (multipart).
     """
 
@@ -50,6 +52,16 @@ class Ask:
     model: str = ""
     named: str | None = None
     fixed_id: bool = False
+    others: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Everything that no message may hold, should the gateway quote it; the longest first."""
+        key, query = self.key or "", self.base.query
+        basic = header_for(BASIC, key) if ":" in key else None
+        parts = [key, key.rpartition(":")[2], basic[1].rpartition(" ")[2] if basic else "", query]
+        parts += [value for _, value in parse_qsl(query)]
+        return tuple(sorted({part for part in (*parts, *self.others) if len(part) > 3}, key=len, reverse=True))
 
     @property
     def profile(self) -> Profile:

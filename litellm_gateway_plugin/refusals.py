@@ -134,7 +134,8 @@ def _key_refused(ask: Ask, base: str, styles: Sequence[str], answer: Answer) -> 
     else:
         advice = "Check the key, and that it belongs to this gateway."
     tried = ", ".join(styles) or NONE
-    message = f"The gateway at {base} refused the API key ({answer.status}: {said}). Styles tried: {tried}. {advice}"
+    what = "wants an API key" if ask.key is None else "refused the API key"
+    message = f"The gateway at {base} {what} ({answer.status}: {said}). Styles tried: {tried}. {advice}"
     return KeyRefused(message, **facts(ask, base, answer))
 
 
@@ -161,8 +162,15 @@ def _account(ask: Ask, answer: Answer) -> str:
 
 def _said(ask: Ask, answer: Answer) -> str:
     """The gateway's own words, without the key, should it quote it."""
-    words = replace(answer, text=without_key(answer.text, ask.key)).words
-    return without_key(words, ask.key) or "no explanation"
+    words = replace(answer, text=without_secrets(answer.text, ask)).words
+    return without_secrets(words, ask) or "no explanation"
+
+
+def without_secrets(text: str, ask: Ask) -> str:
+    """A text with every secret of the call taken out."""
+    for secret in ask.secrets:
+        text = without_key(text, secret)
+    return text
 
 
 def without_key(text: str, key: str | None) -> str:
@@ -176,7 +184,7 @@ def without_key(text: str, key: str | None) -> str:
 
 def facts(ask: Ask, base: str, answer: Answer) -> Facts:
     """What every error about an answer carries, without the key, should the gateway quote it."""
-    body = without_key(answer.text, ask.key)[:4000]
+    body = without_secrets(answer.text, ask)[:4000]
     return {"api_base": base, "status": answer.status, "headers": _harmless(answer, ask), "body": body}
 
 
@@ -184,5 +192,5 @@ def _harmless(answer: Answer, ask: Ask) -> dict[str, str]:
     return {
         name: value[:1000]
         for name, value in answer.headers.items()
-        if name not in ("set-cookie", "cookie", "authorization") and not (ask.key and ask.key in value)
+        if name not in ("set-cookie", "cookie", "authorization") and not any(secret in value for secret in ask.secrets)
     }

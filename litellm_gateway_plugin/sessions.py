@@ -11,6 +11,7 @@ import importlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import litellm
@@ -118,10 +119,10 @@ def job_for(gateway: Gateway, request: Any, body: bytes) -> Job | None:
     ask = _without_foreign_key(gateway, given)
     data = _json(request.headers.get("content-type", ""), body)
     if data is None:
-        ask = Ask(ask.base, surface, ask.key, _form_model(body), ask.named, fixed_id=True)
+        ask = replace(ask, model=_form_model(body), fixed_id=True)
         opaque = surface not in PASSED_UNREAD
         return _timed(Job(ask, raw=body, headers=others, opaque=opaque, method=request.method), request)
-    ask = Ask(ask.base, surface, ask.key, str(data.get("model") or ""), ask.named, fixed_id="model" not in data)
+    ask = replace(ask, model=str(data.get("model") or ""), fixed_id="model" not in data)
     stream = bool(data.get("stream")) and surface in STREAMED
     opaque = surface not in PASSED_UNREAD
     return _timed(

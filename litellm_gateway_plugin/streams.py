@@ -37,9 +37,16 @@ class CompletionStream:
     Args:
         surface: chat keeps what a choice adds in `delta`, text completions in `text`.
         usage_last: give the usage after the finish, as the OpenAI API does; litellm's wrapper needs it before.
+        expected: how many choices were asked for.
+
+    Attributes:
+        progress: the events so far that say something of the answer; a heartbeat says nothing.
     """
 
-    def __init__(self, surface: str = CHAT, *, usage_last: bool = False) -> None:
+    def __init__(self, surface: str = CHAT, *, usage_last: bool = False, expected: int = 1) -> None:
+        self._expected = expected
+        self._calls: dict[int, dict[str, int]] = {}
+        self.progress = 0
         self._chat = surface == CHAT
         self._usage_last = usage_last
         self._finishes: dict[int, dict[str, Any]] = {}
@@ -50,8 +57,13 @@ class CompletionStream:
 
     @property
     def finished(self) -> bool:
-        """Whether every choice that began has its finish reason: what is still to come is usage at most."""
-        return bool(self._finishes) and self._seen <= self._finishes.keys()
+        """Whether every choice that was asked for has its finish reason: what is still to come is usage at most."""
+        return len(self._finishes) >= self._expected and self._seen <= self._finishes.keys()
+
+    @property
+    def _closed(self) -> bool:
+        """The same for a stream that has said that it is done: a gateway may ignore how many choices were asked for."""
+        return self.done and bool(self._finishes) and self._seen <= self._finishes.keys()
 
     def event(self, data: str) -> Iterator[dict[str, Any]]:
         """The chunks to hand on after one event.
@@ -63,6 +75,7 @@ class CompletionStream:
         text = data.strip()
         if text == DONE:
             self.done = True
+            self.progress += 1
         elif text:
             yield from self._chunk(self._parsed(text))
 
@@ -72,7 +85,7 @@ class CompletionStream:
         Raises:
             BrokenAnswer: it ended before its finish reason.
         """
-        if not self.finished:
+        if not self.finished and not self._closed:
             raise BrokenAnswer("The stream ended before its finish reason: the answer is not complete.")
         usage = [{**self._envelope, "choices": [], "usage": self._usage}] if self._usage else []
         yield from () if self._usage_last else usage
@@ -88,6 +101,7 @@ class CompletionStream:
         for at, choice in enumerate(body.get("choices", ())):
             yield from self._chunk({**body, **self._named(), "usage": None, "choices": [self._streamed(at, choice)]})
         self._usage = body.get("usage")
+        self.done = True
         yield from self.end()
 
     def _streamed(self, at: int, choice: dict[str, Any]) -> dict[str, Any]:
@@ -112,8 +126,10 @@ class CompletionStream:
         return body
 
     def _chunk(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        self._usage = body.pop("usage", None) or self._usage
+        usage = body.pop("usage", None)
+        self._usage = usage if isinstance(usage, dict) and usage else self._usage
         choices = body.get("choices")
+        self.progress += isinstance(choices, list) or bool(usage)
         if not isinstance(choices, list):
             return
         self._envelope = {name: body[name] for name in ("id", "object", "created", "model") if name in body}
@@ -128,7 +144,7 @@ class CompletionStream:
         given = choice.get("index")
         index = given if isinstance(given, int) else 0
         self._seen.add(index)
-        part = self._part_of(choice)
+        part = self._part_of(index, choice)
         reason = choice.get("finish_reason")
         if not reason:
             return {**choice, "index": index, **part}
@@ -136,11 +152,29 @@ class CompletionStream:
         carries = any(value not in (None, "", []) for name, value in self._carried(part) if name != "role")
         return {**choice, "index": index, "finish_reason": None, **part} if carries or choice.get("logprobs") else None
 
-    def _part_of(self, choice: dict[str, Any]) -> dict[str, Any]:
+    def _part_of(self, index: int, choice: dict[str, Any]) -> dict[str, Any]:
         if not self._chat:
             return {"text": choice.get("text") or ""}
         delta = choice.get("delta")
-        return {"delta": _named_reasoning(_numbered(delta)) if isinstance(delta, dict) else {}}
+        return {"delta": _named_reasoning(self._numbered(index, delta)) if isinstance(delta, dict) else {}}
+
+    def _numbered(self, index: int, delta: dict[str, Any]) -> dict[str, Any]:
+        """Tool-call deltas with the index that some gateways leave out."""
+        calls = delta.get("tool_calls")
+        if not isinstance(calls, list) or all(map(_has_index, calls)):
+            return delta
+        whole = (call for call in calls if isinstance(call, dict))
+        return {**delta, "tool_calls": [self._with_index(index, at, call) for at, call in enumerate(whole)]}
+
+    def _with_index(self, index: int, at: int, call: dict[str, Any]) -> dict[str, Any]:
+        """A new id is a new call; no id goes on with the last one."""
+        if _has_index(call):
+            return call
+        numbers = self._calls.setdefault(index, {})
+        name = call.get("id")
+        if isinstance(name, str) and name:
+            return {**call, "index": numbers.setdefault(name, len(numbers))}
+        return {**call, "index": len(numbers) - 1 if numbers else at}
 
     def _carried(self, part: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield from (part["delta"].items() if self._chat else part.items())
@@ -154,18 +188,6 @@ def _bare_error(body: dict[str, Any]) -> bool:
     if "choices" in body or "usage" in body:
         return False
     return "detail" in body or ("message" in body and "code" in body)
-
-
-def _numbered(delta: dict[str, Any]) -> dict[str, Any]:
-    """Tool-call deltas with the index that some gateways leave out."""
-    calls = delta.get("tool_calls")
-    if not isinstance(calls, list) or all(map(_has_index, calls)):
-        return delta
-    whole = (call for call in calls if isinstance(call, dict))
-    return {
-        **delta,
-        "tool_calls": [call if _has_index(call) else {**call, "index": at} for at, call in enumerate(whole)],
-    }
 
 
 def _has_index(call: Any) -> bool:

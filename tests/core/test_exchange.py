@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from litellm_gateway_plugin.errors import Full, UpstreamFailed
+from litellm_gateway_plugin.errors import Full, InvalidInput, UpstreamFailed
 from litellm_gateway_plugin.exchange import (
     Job,
     Report,
@@ -87,7 +87,7 @@ def test_what_is_no_json_is_made_plain_or_refused() -> None:
 
     request, _ = sent(Job(ask(), {"a": Model(), "b": frozenset({1})}))
     assert json.loads(request.body) == {"a": {"none": True}, "b": [1], "model": "vendor/model"}
-    with pytest.raises(TypeError, match="a object in the request is no JSON"):
+    with pytest.raises(InvalidInput, match="a object in the request is no JSON"):
         sent(Job(ask(), {"a": object()}))
 
 

@@ -39,7 +39,7 @@ def test_a_full_gateway_says_when_to_come_back() -> None:
     assert isinstance(error, Full)
     assert error.retry_after == 7
     assert (
-        str(error) == "The gateway at https://llm.example.com/v1 is full (429): model at capacity It asks to wait 7 s."
+        str(error) == "The gateway at https://llm.example.com/v1 is full (429): model at capacity (it asks to wait 7 s)"
     )
     bare = call(scripted(answer(503))).error
     assert str(bare) == "The gateway at https://llm.example.com/v1 is full (503): no explanation"

@@ -126,7 +126,7 @@ CASES: list[tuple[str, int, Any, Verdict]] = [
     ("Cloudflare 520", 520, "error code: 520", Verdict.FAILED),
     ("an error without a code", 200, {"error": {"message": "boom"}}, Verdict.FAILED),
     ("an empty completion", 200, {"object": "chat.completion", "choices": []}, Verdict.BROKEN),
-    ("events", 200, "data: {}\n\n", Verdict.BASE),
+    ("events", 200, "data: {}\n\n", Verdict.BROKEN),
 ]
 
 

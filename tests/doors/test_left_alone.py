@@ -104,3 +104,18 @@ def test_the_vendors_of_a_listing_are_known_from_then_on(gateway: GatewayFactory
     server.clear()
     litellm.completion(model="acme-labs/model-one", **options)
     assert [seen.model for seen in server.seen] == ["acme-labs/model-one"]
+
+
+def test_the_vendor_of_an_async_call_is_known_from_then_on(gateway: GatewayFactory) -> None:
+    server = gateway(Manners(models=("acme-works/model",)))
+    options = {"messages": [{"role": "user", "content": "x"}], "api_base": server.base(), "api_key": FAKE_KEY}
+    asyncio.run(litellm.acompletion(model="acme-works/model", **options))
+    litellm.completion(model="acme-works/model", **options)
+    assert [seen.model for seen in server.seen] == ["acme-works/model"] * 2
+
+
+def test_an_empty_id_is_an_error_before_anything_is_sent(gateway: GatewayFactory) -> None:
+    server = gateway(Manners())
+    with pytest.raises(litellm.BadRequestError, match="No model id"):
+        litellm.completion(model="gateway/", messages=[], api_base=server.base(), api_key=FAKE_KEY)
+    assert server.seen == []
