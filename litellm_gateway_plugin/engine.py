@@ -6,13 +6,14 @@ import asyncio
 import concurrent.futures
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .admission import Admission, refuse
 from .answers import Answer, looks_like_html
-from .errors import ConnectionBroken, GatewayError, TimedOut, Unreachable
+from .errors import ConnectionBroken, Full, GatewayError, TimedOut, Unreachable
 from .exchange import (
     AFTER_FINISH_S,
     Job,
@@ -26,6 +27,7 @@ from .exchange import (
     request_for,
     wants_stream,
 )
+from .gate import Gate, Pass
 from .memory import Memory
 from .negotiation import Attempt, Policy, Probe, Served, Wait, negotiate
 from .streams import ErrorEvent
@@ -64,13 +66,8 @@ class _Call:
     job: Job
     deadline: Deadline
     report: Report
+    admission: Admission
     opened: Any = None
-
-    @classmethod
-    def begin(cls, job: Job, transport: str) -> _Call:
-        ask = job.ask
-        report = Report(surface=ask.surface, requested_model=ask.model, transport=transport)
-        return cls(job, Deadline(job.timeout, job.connect), report)
 
     def grace(self, grace: float) -> float:
         left = self.deadline.remaining()
@@ -93,8 +90,12 @@ class _Call:
                 report.surface,
                 report.requests,
             )
+        report.waited_s += self.admission.waited_s
+        self.admission.accepted()
         stream = self.opened if self.job.stream else None
-        reply = self.opened if self.job.opaque else None
+        if stream is not None:
+            stream.passed = self.admission.take()
+        reply = Held(self.opened, self.admission.take()) if self.job.opaque and self.opened is not None else None
         return Result(answer.data, dict(answer.headers), report, answer.status, stream, reply)
 
 
@@ -108,6 +109,8 @@ class Engine:
         clients: the edges.
         grace: seconds for which simultaneous first calls wait for the first one's status line.
         clock: monotonic seconds.
+        gate: what every request passes, None for no gate.
+        longest_wait: seconds that the gate may hold a call at most, None for no bound but its time-out.
     """
 
     memory: Memory
@@ -115,6 +118,8 @@ class Engine:
     clients: Clients
     grace: float
     clock: Callable[[], float]
+    gate: Gate | None = None
+    longest_wait: float | None = None
 
     def send(self, job: Job) -> Result:
         """Serve a job from a thread.
@@ -123,7 +128,7 @@ class Engine:
             errors.GatewayError: the subclass that says what went wrong.
         """
         edge = self.clients.threads()
-        call = _Call.begin(job, edge.name)
+        call = self._begin(job, edge.name)
         flow = negotiate(job.ask, self.memory, self.policy)
         try:
             step = next(flow)
@@ -135,13 +140,17 @@ class Engine:
                     step = flow.send(self._attempt(edge, call, step))
         except StopIteration as stop:
             return call.result(stop.value)
+        except Full as error:
+            call.admission.refused(error, self.policy)
+            raise
         finally:
             flow.close()
+            call.admission.leave()
 
     async def asend(self, job: Job) -> Result:
         """Serve a job from a coroutine. Raises as `send`."""
         edge = self.clients.tasks()
-        call = _Call.begin(job, edge.name)
+        call = self._begin(job, edge.name)
         flow = negotiate(job.ask, self.memory, self.policy)
         try:
             step = next(flow)
@@ -153,8 +162,18 @@ class Engine:
                     step = flow.send(await self._aattempt(edge, call, step))
         except StopIteration as stop:
             return call.result(stop.value)
+        except Full as error:
+            call.admission.refused(error, self.policy)
+            raise
         finally:
             flow.close()
+            call.admission.leave()
+
+    def _begin(self, job: Job, transport: str) -> _Call:
+        ask, deadline = job.ask, Deadline(job.timeout, job.connect)
+        report = Report(surface=ask.surface, requested_model=ask.model, transport=transport)
+        admission = Admission(self.gate, ask, deadline, self.longest_wait, job.elsewhere, self.clock)
+        return _Call(job, deadline, report, admission)
 
     def _wait(self, call: _Call, probe: Probe) -> None:
         begun = self.clock()
@@ -173,6 +192,7 @@ class Engine:
         call.report.waited_s += self.clock() - begun
 
     def _attempt(self, edge: SyncEdge, call: _Call, attempt: Attempt) -> Answer:
+        call.admission.enter(attempt.model)
         request = request_for(call.job, attempt)
         call.report.requests += 1
         reply = edge.send(request, call.deadline)
@@ -187,6 +207,7 @@ class Engine:
         return replace(answer, slashed=True) if again and adds_slash(request.url, again.url) else answer
 
     async def _aattempt(self, edge: AsyncEdge, call: _Call, attempt: Attempt) -> Answer:
+        await call.admission.aenter(attempt.model)
         request = request_for(call.job, attempt)
         call.report.requests += 1
         reply = await edge.send(request, call.deadline)
@@ -229,6 +250,32 @@ class Engine:
         return answer
 
 
+class Held:
+    """An opaque reply with its pass at the gate, which is given back when the reply is closed."""
+
+    def __init__(self, reply: Any, passed: Pass | None) -> None:
+        self.status: int = reply.status
+        self.headers: Mapping[str, str] = reply.headers
+        self.chunks = reply.chunks
+        self._reply = reply
+        self._passed = passed
+
+    def close(self) -> None:
+        """Close a thread's reply."""
+        self._leave()
+        self._reply.close()
+
+    async def aclose(self) -> None:
+        """Close a coroutine's reply."""
+        self._leave()
+        await self._reply.aclose()
+
+    def _leave(self) -> None:
+        passed, self._passed = self._passed, None
+        if passed is not None:
+            passed.leave()
+
+
 class _Stream:
     """What both kinds of stream know: the chunks that are ready, and what the last bytes mean."""
 
@@ -238,11 +285,13 @@ class _Stream:
         self._reply = reply
         self._pull: Any = reply.chunks()
         self._body = body
+        self._policy = body.policy
         self._deadline = deadline
         self._base = base
         self._ready: deque[dict[str, Any]] = deque()
         self._failure: Exception | None = None
         self._ended = False
+        self.passed: Pass | None = None
 
     def _took(self, data: bytes | None) -> None:
         """Bytes arrived, or None for their end. What was read before a broken event is handed on before its error."""
@@ -296,9 +345,18 @@ class _Stream:
 
     def _error(self) -> Exception | None:
         """What to raise once the ready chunks are handed on."""
-        if isinstance(self._failure, ErrorEvent):
-            return self._body.error(self._failure, self._base)
-        return self._failure
+        if not isinstance(self._failure, ErrorEvent):
+            return self._failure
+        error = self._body.error(self._failure, self._base)
+        if isinstance(error, Full):
+            refuse(self.passed, error, self._policy)
+        return error
+
+    def _leave(self) -> None:
+        """The request is over."""
+        passed, self.passed = self.passed, None
+        if passed is not None:
+            passed.leave()
 
     def _begin_drain(self) -> None:
         self._deadline.seconds = DRAIN_S
@@ -337,6 +395,7 @@ class ThreadStream(_Stream):
     def close(self) -> None:
         """Give the connection up."""
         self._ended = True
+        self._leave()
         self._reply.close()
 
     def _more(self) -> None:
@@ -390,6 +449,7 @@ class TaskStream(_Stream):
     async def aclose(self) -> None:
         """Give the connection up."""
         self._ended = True
+        self._leave()
         await self._reply.aclose()
 
     async def _more(self) -> None:

@@ -108,7 +108,8 @@ class Full(Answered):
     """The gateway is full or the caller is over a rate limit.
 
     Args:
-        retry_after: seconds until it is worth asking again, or None when the gateway gave no hint.
+        retry_after: seconds until it is worth asking again, or None when nobody knows.
+        sent: whether the gateway said so just now; False when it is known from before, and nothing was sent.
     """
 
     def __init__(
@@ -120,9 +121,11 @@ class Full(Answered):
         headers: Mapping[str, str] | None = None,
         body: str = "",
         retry_after: float | None = None,
+        sent: bool = True,
     ) -> None:
         super().__init__(message, api_base=api_base, status=status, headers=headers, body=body)
         self.retry_after = retry_after
+        self.sent = sent
 
 
 class RequestRejected(Answered):

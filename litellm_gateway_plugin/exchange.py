@@ -6,7 +6,7 @@ The thread driver and the coroutine driver (`engine.py`) share all of this; they
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit
@@ -52,6 +52,7 @@ class Job:
         method: HTTP method.
         timeout: seconds for the whole call, or for a stream to each event; None for no limit.
         connect: seconds for connecting, None for no limit of its own.
+        elsewhere: whether the same call would be served by another gateway at once; None when there is no other.
     """
 
     ask: Ask
@@ -64,6 +65,7 @@ class Job:
     method: str = "POST"
     timeout: float | None = None
     connect: float | None = None
+    elsewhere: Callable[[], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -206,7 +208,7 @@ class StreamBody:
 
     def __init__(self, job: Job, policy: Policy, base: str, headers: Mapping[str, str]) -> None:
         self._job = job
-        self._policy = policy
+        self.policy = policy
         self._base = base
         self._headers = headers
         self._reader = EventReader()
@@ -265,8 +267,8 @@ class StreamBody:
     def error(self, event: ErrorEvent, api_base: str) -> GatewayError:
         """The error for an error event in the middle of a stream."""
         answer = self.error_answer(event)
-        full = self._policy.is_capacity(answer.status, answer.headers, answer.text)
-        return broke_off(self._job.ask, api_base, answer, full=full, now=self._policy.now())
+        full = self.policy.is_capacity(answer.status, answer.headers, answer.text)
+        return broke_off(self._job.ask, api_base, answer, full=full, now=self.policy.now())
 
     def error_answer(self, event: ErrorEvent) -> Answer:
         """An error event as the answer it should have been."""

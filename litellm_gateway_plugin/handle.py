@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .bodies import LISTING
@@ -11,11 +13,13 @@ from .credentials import BASIC, check_headers, clean_key, secrets_in, take_crede
 from .engine import Engine, Result
 from .errors import Answered, InvalidInput, NoBase, NotAGateway, Unreachable
 from .exchange import Job
+from .gate import Gate
 from .guesses import DiskGuesses
 from .memory import Memory
 from .negotiation import Ask
 from .plugins import hint_of, order_of, plugin_manager, policy_of
 from .settings import GatewaySettings
+from .throttle import Bounds
 from .urls import Base, parse_base
 from .wire import Clients, WireOptions
 
@@ -48,7 +52,16 @@ class Gateway:
             listed=listed,
             negotiate=settings.negotiate,
         )
-        self.engine = Engine(self.memory, self.policy, self.clients, settings.cold_grace_s, time.monotonic)
+        self.gate = gate_of(settings) if settings.gate else None
+        self.engine = Engine(
+            self.memory,
+            self.policy,
+            self.clients,
+            settings.cold_grace_s,
+            time.monotonic,
+            gate=self.gate,
+            longest_wait=settings.max_wait_s,
+        )
         self._bases = tuple((parse_base(base.api_base), base) for base in settings.all_bases)
 
     def __repr__(self) -> str:
@@ -140,6 +153,14 @@ class Gateway:
         exact = (entry.key for known, entry in self._bases if str(known) == str(base))
         same_origin = (entry.key for known, entry in self._bases if known.origin == base.origin)
         return next((key for key in (*exact, *same_origin) if key), None)
+
+
+def gate_of(settings: GatewaySettings) -> Gate:
+    """The gate as the operator wants it."""
+    pauses = Bounds(cooldown=settings.cooldown_s, retry_after=settings.retry_after_s)
+    interval = 1 / settings.rate_limit_qps if settings.rate_limit_qps else 0.0
+    upstreams = replace(pauses, most=float(settings.max_concurrency or math.inf))
+    return Gate(upstreams, replace(pauses, interval=interval))
 
 
 def time_limits(timeout: Any) -> tuple[float | None, float | None]:

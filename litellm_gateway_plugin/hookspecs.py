@@ -40,6 +40,11 @@ def gateway_is_capacity(status: int, headers: Mapping[str, str], body: str) -> b
     """Whether this error answer means that the gateway is full."""
 
 
+@hookspec(firstresult=True)
+def gateway_is_account_limit(headers: Mapping[str, str], body: str) -> bool | None:
+    """Whether such a refusal holds for the caller's key, with every model, and not for the model that was asked for."""
+
+
 @hookspec
 def gateway_negotiated(base: Base, surface: str, route: Route, tried: Sequence[Route]) -> None:
     """Told after a route was proven: `tried` is the path that led to it. For logs and metrics."""

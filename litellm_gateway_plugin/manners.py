@@ -26,3 +26,9 @@ def gateway_model_id(base: Base, model: str, listing: Sequence[str]) -> str | No
 def gateway_is_capacity(status: int, headers: Mapping[str, str], body: str) -> bool:
     """429, 503, 529, and capacity wording on another 5xx."""
     return capacity.is_capacity(status, headers, body)
+
+
+@hookimpl(trylast=True)
+def gateway_is_account_limit(headers: Mapping[str, str], body: str) -> bool:
+    """Words that name the key or the account, and a rate limit with nothing remaining."""
+    return capacity.is_account_limit(headers, body)

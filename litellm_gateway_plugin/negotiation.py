@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl
 
 from . import refusals
 from .answers import Answer
+from .capacity import is_account_limit
 from .credentials import BASIC, fingerprint, header_for, hinted_styles
 from .errors import Answered, Full, NotAGateway, UpstreamFailed
 from .plan import Plan, Route
@@ -186,6 +187,7 @@ class Policy:
     listed_ids: Callable[[Any], tuple[str, ...] | None]
     negotiated: Callable[[Base, str, Route, Sequence[Route]], None]
     now: Callable[[], float]
+    is_account_limit: Callable[[Mapping[str, str], str], bool] = is_account_limit
 
 
 Flow = Generator[Step, Answer | None, Served]

@@ -55,6 +55,9 @@ def policy_of(manager: pluggy.PluginManager) -> Policy:
     def is_capacity(status: int, headers: Mapping[str, str], body: str) -> bool:
         return bool(hook.gateway_is_capacity(status=status, headers=headers, body=body))
 
+    def is_account_limit(headers: Mapping[str, str], body: str) -> bool:
+        return bool(hook.gateway_is_account_limit(headers=headers, body=body))
+
     def model_id(base: Base, model: str, listing: Sequence[str]) -> str | None:
         found: str | None = hook.gateway_model_id(base=base, model=model, listing=listing)
         return found
@@ -65,7 +68,7 @@ def policy_of(manager: pluggy.PluginManager) -> Policy:
         except Exception:
             logger.warning("A gateway_negotiated hook failed", exc_info=True)
 
-    return Policy(is_capacity, model_id, listed_ids, negotiated, time.time)
+    return Policy(is_capacity, model_id, listed_ids, negotiated, time.time, is_account_limit)
 
 
 def order_of(manager: pluggy.PluginManager) -> Any:

@@ -112,14 +112,14 @@ def broke_off(ask: Ask, base: str, answer: Answer, *, full: bool, now: float) ->
     """The error for an error event in the middle of a stream, given as the answer that it should have been."""
     if full:
         message = f"The gateway at {base} became full in the middle of a stream: {_said(ask, answer)}"
-        return Full(message, retry_after=retry_after(answer.headers, now), **facts(ask, base, answer))
+        return Full(message, retry_after=retry_after(answer.headers, now, answer.text), **facts(ask, base, answer))
     return UpstreamFailed(
         f"The gateway at {base} broke the stream off: {_said(ask, answer)}", **facts(ask, base, answer)
     )
 
 
 def _full(ask: Ask, base: str, answer: Answer, now: float) -> Full:
-    wait = retry_after(answer.headers, now)
+    wait = retry_after(answer.headers, now, answer.text)
     when = "" if wait is None else f" (it asks to wait {wait:g} s)"
     message = f"The gateway at {base} is full ({answer.status}): {_said(ask, answer)}{when}"
     return Full(message, retry_after=wait, **facts(ask, base, answer))

@@ -110,6 +110,67 @@ class GatewaySettings(BaseSettings):
         validation_alias=_named("CHUTES_TOOLS_MODEL", name="tools_model"),
         description="Preferred model for tool calls; its namespace is known from the start.",
     )
+    gate: bool = Field(
+        True,
+        validation_alias=_named(name="gate"),
+        description="Whether requests wait while their gateway is full. Without it every one is sent at once.",
+    )
+    cooldown_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        validation_alias=_named("SCILLM_COOLDOWN_429_S", name="cooldown_s"),
+        description="Seconds for which a gateway is left alone, at least, after a refusal that names no time.",
+    )
+    retry_after_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        validation_alias=_named("LITELLM_RETRY_AFTER", name="retry_after_s"),
+        description="Seconds between a refusal and the next request, at least, whatever the refusal names.",
+    )
+    rate_limit_qps: float | None = Field(
+        None,
+        gt=0,
+        validation_alias=_named("SCILLM_RATE_LIMIT_QPS", name="rate_limit_qps"),
+        description="Requests a second to one origin with one key, at most; evenly spaced.",
+    )
+    max_concurrency: int | None = Field(
+        None,
+        ge=1,
+        validation_alias=_named(name="max_concurrency"),
+        description="Requests under way to one model of an origin, at most; below it the limit adapts by itself.",
+    )
+    max_wait_s: float | None = Field(
+        None,
+        ge=0,
+        validation_alias=_named(name="max_wait_s"),
+        description="Seconds for which a call is held, at most; its own time-out always bounds it.",
+    )
+    max_retries: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        validation_alias=_named("LITELLM_MAX_RETRIES", name="max_retries"),
+        description="Times that a failed call is sent again when neither the call nor its Router says how often.",
+    )
+    timeout_s: float | None = Field(
+        None,
+        gt=0,
+        validation_alias=_named("LITELLM_TIMEOUT", name="timeout_s"),
+        description="Seconds for a call that names no time-out of its own, instead of litellm's default.",
+    )
+    map_503: bool = Field(
+        True,
+        validation_alias=_named(name="map_503"),
+        description="Whether a 503 is a `RateLimitError`; otherwise it stays a `ServiceUnavailableError`.",
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        validation_alias=_named(name="redis_url"),
+        description="Redis that processes share the gate and the guesses through. "
+        "Without it: `REDIS_URL`, or `REDIS_HOST` and its like, as litellm reads them.",
+    )
     disable_aiohttp: bool = Field(
         False,
         validation_alias=_named("SCILLM_DISABLE_AIOHTTP", name="disable_aiohttp"),

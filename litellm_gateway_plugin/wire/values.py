@@ -52,6 +52,11 @@ class Deadline:
         """Begin the allowed time anew."""
         self.expires_at = None if self.seconds is None else self._clock() + self.seconds
 
+    def spend(self, seconds: float) -> None:
+        """So much of the allowed time had passed before it began."""
+        if self.expires_at is not None:
+            self.expires_at -= seconds
+
     def remaining(self) -> float | None:
         """Seconds left, never below zero; None for no limit."""
         return None if self.expires_at is None else max(0.0, self.expires_at - self._clock())

@@ -149,3 +149,21 @@ def test_no_secret_of_the_call_is_quoted() -> None:
     ask = Ask(base, "chat/completions", base.userinfo, MODEL, others=others)
     said = "hunter2pass dXNlcjpodW50ZXIycGFzcw== querysecret secondsecret blue"
     assert without_secrets(said, ask) == "[key] [key] [key] [key] blue"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (500, error("Provider returned error", code=502, metadata={"raw": '{"error":{"code":429}}'}), Verdict.FULL),
+        (500, error("\u5f53\u524d\u5206\u7ec4\u4e0a\u6e38\u8d1f\u8f7d\u5df2\u9971\u548c"), Verdict.FULL),
+        (200, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, Verdict.FULL),
+        (498, error("Flex tier capacity exceeded", code="capacity_exceeded"), Verdict.FULL),
+        (498, error("Invalid token."), Verdict.REJECTED),
+        (500, error("CUDA out of memory"), Verdict.FAILED),
+        (500, error("The model overloaded-7b crashed"), Verdict.FAILED),
+        (402, error("You reached your capacity", code="rate_limit_exceeded"), Verdict.REJECTED),
+    ],
+)
+def test_whether_it_says_full(status: int, body: dict[str, Any], verdict: Verdict) -> None:
+    answer = answer_of("chat/completions", status, {"content-type": "application/json"}, json.dumps(body).encode())
+    assert read_verdict(unwrapped(answer), MODEL, is_capacity) is verdict

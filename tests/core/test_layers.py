@@ -15,12 +15,12 @@ PACKAGE = Path(litellm_gateway_plugin.__file__).parent
 VALUES = {"errors", "urls", "wire.values", "version"}
 DECISIONS = {
     "answers", "credentials", "capacity", "verdicts", "catalogue", "bodies", "eventstream", "streams", "plan",
-    "refusals", "negotiation",
+    "refusals", "negotiation", "throttle",
 }  # fmt: skip
-STATE = {"memory", "guesses", "settings"}
+STATE = {"memory", "guesses", "settings", "gate"}
 SEAM = {"hookspecs", "manners", "plugins"}
-BRIDGE = {"exchange", "engine", "handle"}
-TOP = {"custom_llm", "deployment_hook", "sessions", "installation", "litellm_errors", "calls", "doors", "router"}
+BRIDGE = {"exchange", "admission", "engine", "handle"}
+TOP = {"custom_llm", "deployment_hook", "sessions", "installation", "litellm_errors", "calls", "doors", "routers"}
 NETWORK = {"httpx", "httpx2", "httpcore", "aiohttp", "requests", "urllib3", "socket", "ssl"}
 OURS = "litellm_gateway_plugin"
 

@@ -1,0 +1,204 @@
+"""One call at the gate: it asks, waits in its own way (a thread, or a coroutine), and gives its pass back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from .credentials import fingerprint
+from .errors import Full
+from .gate import Closed, Gate, Pass, Place, Ticket
+from .negotiation import Ask, Policy
+from .wire import Deadline
+
+TOO_MANY_REQUESTS = 429
+CROWDED_S = 1.0
+"""Seconds to come back in, when others are in front and no time is known."""
+
+
+@dataclass(slots=True)
+class Reserved:
+    """A pass that was got for a call before the call began, and what that took.
+
+    Attributes:
+        passed: None as soon as the call has taken it.
+        waited_s: seconds that count against the call's time-out.
+    """
+
+    passed: Pass | None
+    waited_s: float
+
+
+reserved: ContextVar[Reserved | None] = ContextVar("litellm_gateway_reserved", default=None)
+"""For the call that this context is about to make."""
+
+
+class Admission:
+    """What one call has to do with the gate.
+
+    Args:
+        gate: None when there is none.
+        ask: what the call wants to reach.
+        deadline: of the call; waiting counts.
+        longest: seconds that it may be held at most, None for no bound but the deadline.
+        elsewhere: whether the same call would be served by another gateway now; then this one need not be waited for.
+        clock: monotonic seconds, the gate's.
+
+    Attributes:
+        waited_s: seconds waited so far.
+    """
+
+    __slots__ = ("_ask", "_clock", "_deadline", "_elsewhere", "_gate", "_longest", "_number", "_passed", "waited_s")
+
+    def __init__(
+        self,
+        gate: Gate | None,
+        ask: Ask,
+        deadline: Deadline,
+        longest: float | None,
+        elsewhere: Callable[[], bool] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._gate = gate
+        self._ask = ask
+        self._deadline = deadline
+        self._longest = longest
+        self._elsewhere = elsewhere
+        self._clock = clock
+        self._number = -1
+        self._passed: Pass | None = None
+        self.waited_s = 0.0
+
+    def enter(self, model: str) -> None:
+        """Wait in a thread until a request for this model may go.
+
+        Raises:
+            Full: it may not within the call's time; nothing was sent.
+        """
+        if self._gate is None or self._has_reserved(model):
+            return
+        arrived = threading.Event()
+        ticket = self._ticket(model, arrived.set)
+        if not self._gate.ask(ticket):
+            begun = self._clock()
+            try:
+                arrived.wait(self._patience(ticket))
+            finally:
+                self._over(ticket, begun)
+        self._settle(ticket)
+
+    async def aenter(self, model: str) -> None:
+        """The same in a coroutine. Raises as `enter`."""
+        if self._gate is None or self._has_reserved(model):
+            return
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Future[None] = loop.create_future()
+        ticket = self._ticket(model, lambda: _tell(loop, arrived))
+        if not self._gate.ask(ticket):
+            begun = self._clock()
+            try:
+                await asyncio.wait((arrived,), timeout=self._patience(ticket))
+            finally:
+                self._over(ticket, begun)
+        self._settle(ticket)
+
+    def accepted(self) -> None:
+        """The request was let in."""
+        if self._passed is not None:
+            self._passed.accepted()
+
+    def refused(self, error: Full, policy: Policy) -> None:
+        """The gateway was full. An error that it gave no time gets that of the gate."""
+        passed, self._passed = self._passed, None
+        refuse(passed, error, policy)
+
+    def leave(self) -> None:
+        """The request is over."""
+        passed, self._passed = self._passed, None
+        if passed is not None:
+            passed.leave()
+
+    def take(self) -> Pass | None:
+        """Hand the pass over to whoever reads the answer."""
+        passed, self._passed = self._passed, None
+        return passed
+
+    def _has_reserved(self, model: str) -> bool:
+        """Whether somebody has waited already in this call's name, and nobody need wait again."""
+        found = reserved.get()
+        if found is None or found.passed is None or self._number >= 0:
+            return False
+        if found.passed.place != self._place(model):
+            return False
+        self._passed, found.passed = found.passed, None
+        self._deadline.spend(found.waited_s)
+        self.waited_s += found.waited_s
+        return True
+
+    def _place(self, model: str) -> Place:
+        return Place.of(self._ask.base.origin, model, fingerprint(self._ask.key))
+
+    def _ticket(self, model: str, wake: Callable[[], None]) -> Ticket:
+        self.leave()
+        place = self._place(model)
+        left = self._deadline.remaining()
+        bounds = [seconds for seconds in (left, self._longest) if seconds is not None]
+        if self._elsewhere is not None and self._gate is not None and self._number < 0:
+            waiting = self._gate.wait_for((place,))[0]
+            if waiting and self._elsewhere():
+                bounds = [0.0]
+        expires_at = self._clock() + min(bounds) if bounds else None
+        return Ticket((place,), expires_at, wake, self._number)
+
+    def _patience(self, ticket: Ticket) -> float | None:
+        return None if ticket.expires_at is None else max(0.0, ticket.expires_at - self._clock())
+
+    def _over(self, ticket: Ticket, begun: float) -> None:
+        """The wait is over, whatever ended it: what was granted is ours, to use or to give back."""
+        assert self._gate is not None  # noqa: S101  only with a gate is there anything to wait for
+        self.waited_s += self._clock() - begun
+        closed = self._gate.withdraw(ticket)
+        if closed is not None:
+            ticket.closed = closed
+        self._passed = ticket.granted
+
+    def _settle(self, ticket: Ticket) -> None:
+        self._number = ticket.number
+        self._passed = ticket.granted
+        if ticket.granted is None:
+            raise self._full(ticket.closed or Closed(0.0))
+
+    def _full(self, closed: Closed) -> Full:
+        base = str(self._ask.base)
+        said = f"{closed.words} That was its last word. " if closed.words else f"The gateway at {base} is busy. "
+        if closed.seconds > 0:
+            when = f"The next request may go in {closed.seconds:.2g} s, and this call cannot wait for that"
+        else:
+            when = f"This call waited {self.waited_s:.2g} s for its turn, and its time is over"
+        message = f"{said}{when}. Nothing was sent."
+        return Full(
+            message, api_base=base, status=TOO_MANY_REQUESTS, retry_after=closed.seconds or CROWDED_S, sent=False
+        )
+
+
+def refuse(passed: Pass | None, error: Full, policy: Policy) -> None:
+    """Tell the gate of a refusal; an error without a time gets the gate's."""
+    if passed is None:
+        return
+    about_key = policy.is_account_limit(error.headers, error.body)
+    seconds = passed.refused(error.retry_after, error.message, account=about_key)
+    error.retry_after = error.retry_after or seconds or None
+
+
+def _tell(loop: asyncio.AbstractEventLoop, arrived: asyncio.Future[Any]) -> None:
+    """Wake a coroutine from any thread. Raises RuntimeError when its loop is closed."""
+    loop.call_soon_threadsafe(_arrive, arrived)
+
+
+def _arrive(arrived: asyncio.Future[Any]) -> None:
+    if not arrived.done():
+        arrived.set_result(None)

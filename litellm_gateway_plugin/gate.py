@@ -1,0 +1,475 @@
+"""The gate: who may go to which upstream now, and who has to wait. It decides and wakes; the engine is what waits.
+
+One gate serves all threads and event loops of a process. Every request passes two throttles: that of its upstream (a
+model on an origin) and that of its account (a key on an origin). Who cannot go at once takes a place in line; the line
+is served in the order of arrival, except that nobody waits behind somebody who waits for something else.
+
+The lock is held for a few dictionary operations and never while anything waits. A moment that is to come is waited for
+by one daemon thread, the pacemaker, which lives as long as there is a line: no event loop and no caller has to be alive
+for the others to go on. What the garbage collector finds left behind comes back through a queue that takes no lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import queue
+import random
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from .throttle import Bounds, Throttle, Trip
+
+IDLE_S = 600.0
+"""Seconds after which an upstream that nobody asks for is forgotten."""
+MAX_THROTTLES = 4096
+LINGER_S = 1.0
+SHORTEST_BEAT_S = 0.001
+
+Name = tuple[str, str, str]
+"""What a throttle is for: "model" or "key", the origin, and the id or the key's fingerprint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request goes.
+
+    Attributes:
+        upstream: the name of its upstream's throttle.
+        account: the name of its account's.
+    """
+
+    upstream: Name
+    account: Name
+
+    @classmethod
+    def of(cls, origin: str, model: str, account: str) -> Place:
+        """The place of a model on an origin, asked for with a key of this fingerprint."""
+        return cls(("model", origin, model.casefold()), ("key", origin, account))
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Why somebody was sent away.
+
+    Attributes:
+        seconds: until the place opens, as far as is known; 0 when it is only crowded.
+        words: what the gateway said when it last refused somebody.
+    """
+
+    seconds: float
+    words: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """Somebody who wants to go.
+
+    Args:
+        places: where; the first one that opens is taken.
+        expires_at: on the gate's clock, None for never.
+        wake: called once, from any thread, when the ticket was served or sent away.
+    """
+
+    places: tuple[Place, ...]
+    expires_at: float | None
+    wake: Callable[[], None]
+    number: int = -1
+    granted: Pass | None = None
+    closed: Closed | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    place: Place
+    upstream: Throttle
+    account: Throttle
+    tickets: OrderedDict[int, Ticket] = field(default_factory=OrderedDict)
+
+    def has_room(self, now: float) -> bool:
+        return self.upstream.has_room(now) and self.account.has_room(now)
+
+    def room_at(self, now: float) -> float:
+        full = [each for each in (self.upstream, self.account) if not each.has_room(now)]
+        return max((each.room_at(now) for each in full), default=now)
+
+    def first(self) -> int:
+        return next(iter(self.tickets))
+
+
+class Pass:
+    """The right to have one request under way. It is given back with `leave`, or when nobody holds it any more."""
+
+    __slots__ = ("_gate", "_left", "_of_account", "_of_upstream", "place")
+
+    def __init__(self, gate: Gate, place: Place, of_upstream: tuple[Throttle, Trip], of_account: tuple[Throttle, Trip]):
+        self.place = place
+        self._gate = gate
+        self._of_upstream = of_upstream
+        self._of_account = of_account
+        self._left = False
+
+    def accepted(self) -> None:
+        """The request was let in."""
+        self._gate._accepted(self._parts())
+
+    def refused(self, hint: float | None, words: str, *, account: bool) -> float:
+        """The request was refused; the pass is given back.
+
+        Args:
+            hint: seconds that the refusal names, None without one.
+            words: what the gateway said, without any credential.
+            account: whether it was about the account and not about the model.
+
+        Returns:
+            Seconds until the next one may go.
+        """
+        return self._gate._refused(self, self._of_account if account else self._of_upstream, hint, words)
+
+    def leave(self) -> None:
+        """The request is over. May be called twice, from any thread."""
+        if not self._left:
+            self._left = True
+            self._gate._leave(self)
+
+    def _parts(self) -> tuple[tuple[Throttle, Trip], tuple[Throttle, Trip]]:
+        return self._of_upstream, self._of_account
+
+    def __del__(self) -> None:
+        """The collector runs anywhere, also inside the gate's lock: only the queue may be touched."""
+        if not self._left:
+            self._left = True
+            self._gate._left_behind.put(_Ghost(self._of_upstream, self._of_account))
+
+
+@dataclass(slots=True, eq=False)
+class _Ghost:
+    """What is left of a pass that nobody gave back."""
+
+    of_upstream: tuple[Throttle, Trip]
+    of_account: tuple[Throttle, Trip]
+
+
+class Gate:
+    """See the module.
+
+    Args:
+        upstreams: the operator's bounds for an upstream.
+        accounts: those for an account.
+        clock: monotonic seconds.
+        chance: a random number of seconds between 0 and the given one.
+        pacemaker: whether moments to come are waited for; a simulation calls `beat` itself.
+    """
+
+    def __init__(
+        self,
+        upstreams: Bounds = Bounds(),  # noqa: B008  a frozen value
+        accounts: Bounds = Bounds(),  # noqa: B008  as above
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[float], float] = lambda seconds: random.uniform(0.0, seconds),  # noqa: S311  no secret
+        *,
+        pacemaker: bool = True,
+    ) -> None:
+        self._bounds = {"model": upstreams, "key": accounts}
+        self._clock = clock
+        self._chance = chance
+        self._numbers = itertools.count()
+        self._throttles: dict[Name, Throttle] = {}
+        self._words: dict[Name, str] = {}
+        self._lines: dict[Place, _Line] = {}
+        self._sweep_at = clock() + IDLE_S
+        self._has_pacemaker = pacemaker
+        self.shared: Callable[[], None] = _nothing
+        self._begin()
+        _gates.add(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._left_behind: queue.SimpleQueue[_Ghost | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._beats_at = math.inf
+
+    def ask(self, ticket: Ticket) -> bool:
+        """Take a place in line.
+
+        Returns:
+            True when `ticket.granted` or `ticket.closed` is set at once; otherwise `ticket.wake` will be called, and
+            who does not want to wait for it calls `withdraw`.
+        """
+        with self._lock:
+            now = self._clock()
+            self._welcome_back(now)
+            if ticket.number < 0:
+                ticket.number = next(self._numbers)
+            if self._lines or not self._grant_first(ticket, now):
+                self._line_up(ticket, now)
+            woken = self._serve(now) if self._lines else []
+            self._arm(now)
+        self._wake(each for each in woken if each is not ticket)
+        return ticket.granted is not None or ticket.closed is not None
+
+    def withdraw(self, ticket: Ticket) -> Closed | None:
+        """Nobody waits for this ticket any more.
+
+        Returns:
+            How things stand when it was still waiting, None when it had been served or sent away in the meantime.
+        """
+        with self._lock:
+            waiting = ticket.granted is None and ticket.closed is None
+            closed = self._state(ticket, self._clock()) if waiting else None
+            self._remove(ticket)
+        return closed
+
+    def wait_for(self, places: Iterable[Place]) -> list[float]:
+        """For each place the seconds for which somebody who comes now would wait at least; math.inf when not known."""
+        with self._lock:
+            now = self._clock()
+            self._welcome_back(now)
+            return [self._wait_for(place, now) for place in places]
+
+    def close(self, place: Place, seconds: float, words: str, *, account: bool = False) -> None:
+        """A request that did not come through here was refused."""
+        name = place.account if account else place.upstream
+        with self._lock:
+            self._throttle(name).close(self._clock(), seconds)
+            self._words[name] = words
+            woken = self._send_away(name)
+        self._wake(woken)
+        self.shared()
+
+    def beat(self) -> float:
+        """Serve whoever can go by now. Returns when to be called again; math.inf when nothing is to come."""
+        with self._lock:
+            now = self._clock()
+            self._welcome_back(now)
+            woken = self._serve(now)
+            self._beats_at = self._next_beat(now)
+        self._wake(woken)
+        return self._beats_at
+
+    def after_fork(self) -> None:
+        """This is a forked child: who waits, and what is under way, is the parent's."""
+        for line in self._lines.values():
+            line.tickets.clear()
+        self._lines.clear()
+        for throttle in self._throttles.values():
+            throttle.forget_requests()
+        self._begin()
+
+    def _accepted(self, parts: Iterable[tuple[Throttle, Trip]]) -> None:
+        with self._lock:
+            now = self._clock()
+            for throttle, trip in parts:
+                throttle.accepted(trip, now, demand=bool(self._lines))
+            woken = self._serve(now) if self._lines else []
+            self._arm(now)
+        self._wake(woken)
+
+    def _refused(self, passed: Pass, by: tuple[Throttle, Trip], hint: float | None, words: str) -> float:
+        account = by is passed._of_account
+        name = passed.place.account if account else passed.place.upstream
+        with self._lock:
+            now = self._clock()
+            seconds = by[0].refused(by[1], now, hint)
+            self._words[name] = words
+            woken = self._send_away(name)
+            self._end(passed)
+            woken += self._serve(now) if self._lines else []
+            self._arm(now)
+        self._wake(woken)
+        self.shared()
+        return seconds
+
+    def _leave(self, passed: Pass) -> None:
+        with self._lock:
+            now = self._clock()
+            self._end(passed)
+            woken = self._serve(now) if self._lines else []
+            self._arm(now)
+        self._wake(woken)
+
+    def _end(self, passed: Pass) -> None:
+        passed._left = True
+        for throttle, trip in passed._parts():
+            throttle.done(trip)
+
+    def _welcome_back(self, now: float) -> None:
+        """What the collector found, and what time has done."""
+        while not self._left_behind.empty():
+            try:
+                ghost = self._left_behind.get_nowait()
+            except queue.Empty:  # the pacemaker was faster
+                break
+            for throttle, trip in (ghost.of_upstream, ghost.of_account) if ghost else ():
+                throttle.done(trip)
+        if now >= self._sweep_at or len(self._throttles) > MAX_THROTTLES:
+            self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        self._sweep_at = now + IDLE_S
+        idle = IDLE_S if len(self._throttles) <= MAX_THROTTLES else 0.0
+        in_use = {name for place in self._lines for name in (place.upstream, place.account)}
+        for name, throttle in list(self._throttles.items()):
+            if throttle.in_flight or name in in_use or throttle.opens_at() > now or throttle.used_at > now - idle:
+                continue
+            del self._throttles[name]
+            self._words.pop(name, None)
+
+    def _throttle(self, name: Name) -> Throttle:
+        throttle = self._throttles.get(name)
+        if throttle is None:
+            bounds = self._bounds[name[0]]
+            account = name[0] == "key"
+            throttle = Throttle(bounds, self._chance, math.inf) if account else Throttle(bounds, self._chance)
+            self._throttles[name] = throttle
+        return throttle
+
+    def _grant_first(self, ticket: Ticket, now: float) -> bool:
+        """Serve a ticket at once, when nobody is in front of it."""
+        for place in ticket.places:
+            upstream, account = self._throttle(place.upstream), self._throttle(place.account)
+            if upstream.has_room(now) and account.has_room(now):
+                self._grant(ticket, place, upstream, account, now)
+                return True
+        return False
+
+    def _grant(self, ticket: Ticket, place: Place, upstream: Throttle, account: Throttle, now: float) -> None:
+        ticket.granted = Pass(self, place, (upstream, upstream.go(now)), (account, account.go(now)))
+
+    def _line_up(self, ticket: Ticket, now: float) -> None:
+        again = any(ticket.number < next(reversed(line.tickets)) for line in self._lines.values())
+        ticket.closed = self._hopeless(ticket, now, newcomer=not again)
+        if ticket.closed is not None:
+            return
+        for place in ticket.places:
+            line = self._lines.get(place)
+            if line is None:
+                line = _Line(place, self._throttle(place.upstream), self._throttle(place.account))
+                self._lines[place] = line
+            line.tickets[ticket.number] = ticket
+            if again:  # it has been served before, and goes on with the same call
+                line.tickets.move_to_end(ticket.number, last=False)
+
+    def _serve(self, now: float) -> list[Ticket]:
+        """Whoever can go now, in the order of arrival."""
+        served: list[Ticket] = []
+        while ready := [line for line in self._lines.values() if line.has_room(now)]:
+            line = min(ready, key=_Line.first)
+            ticket = line.tickets[line.first()]
+            self._grant(ticket, line.place, line.upstream, line.account, now)
+            self._remove(ticket)
+            served.append(ticket)
+        return served
+
+    def _remove(self, ticket: Ticket) -> None:
+        for place in ticket.places:
+            line = self._lines.get(place)
+            if line is not None and line.tickets.pop(ticket.number, None) is not None and not line.tickets:
+                del self._lines[place]
+
+    def _send_away(self, name: Name) -> list[Ticket]:
+        """Who cannot wait for as long as this place is closed now is told so at once."""
+        now = self._clock()
+        concerned = [line for place, line in self._lines.items() if name in (place.upstream, place.account)]
+        away = [ticket for line in concerned for ticket in line.tickets.values() if self._has_no_hope(ticket, now)]
+        for ticket in away:
+            self._remove(ticket)
+        return away
+
+    def _has_no_hope(self, ticket: Ticket, now: float) -> bool:
+        if ticket.closed is not None:  # it stands in several lines
+            return False
+        ticket.closed = self._hopeless(ticket, now)
+        return ticket.closed is not None
+
+    def _hopeless(self, ticket: Ticket, now: float, *, newcomer: bool = False) -> Closed | None:
+        """How things stand when no place opens before the ticket expires, as far as is known."""
+        if ticket.expires_at is None:
+            return None
+        state = self._state(ticket, now, newcomer=newcomer)
+        return state if now + state.seconds >= ticket.expires_at else None
+
+    def _state(self, ticket: Ticket, now: float, *, newcomer: bool = False) -> Closed:
+        states = (self._closed(place, now, newcomer=newcomer) for place in ticket.places)
+        return min(states, key=lambda each: each.seconds)
+
+    def _closed(self, place: Place, now: float, *, newcomer: bool) -> Closed:
+        ahead = self._in_line(place.account) if newcomer and self._bounds["key"].interval else 0
+        of_upstream = self._throttle(place.upstream).closed_until(0), place.upstream
+        of_account = self._throttle(place.account).closed_until(ahead), place.account
+        opens_at, name = max(of_upstream, of_account)
+        return Closed(max(0.0, opens_at - now), self._words.get(name, ""))
+
+    def _in_line(self, account: Name) -> int:
+        return sum(len(line.tickets) for place, line in self._lines.items() if place.account == account)
+
+    def _wait_for(self, place: Place, now: float) -> float:
+        upstream, account = self._throttle(place.upstream), self._throttle(place.account)
+        if place not in self._lines and upstream.has_room(now) and account.has_room(now):
+            return 0.0
+        opens_at = max(upstream.opens_at(), account.opens_at())
+        return opens_at - now if opens_at > now else math.inf
+
+    def _next_beat(self, now: float) -> float:
+        soonest = min((line.room_at(now) for line in self._lines.values()), default=math.inf)
+        return max(soonest, now + SHORTEST_BEAT_S)
+
+    def _wake(self, tickets: Iterable[Ticket]) -> None:
+        for ticket in tickets:
+            try:
+                ticket.wake()
+            except RuntimeError:  # its event loop is closed, and nobody in it waits any more
+                if ticket.granted is not None:
+                    ticket.granted.leave()
+
+    def _arm(self, now: float) -> None:
+        """Have the pacemaker look in time, when there is a line."""
+        if not self._lines or not self._has_pacemaker:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._pace, name="litellm-gateway-pacemaker", daemon=True)
+            self._beats_at = -math.inf
+            self._thread.start()
+        elif (at := self._next_beat(now)) < self._beats_at:
+            self._beats_at = at
+            self._left_behind.put(None)
+
+    def _pace(self) -> None:
+        me = threading.current_thread()
+        while self._thread is me:
+            at = self.beat()
+            self._rest(at)
+            with self._lock:
+                if not self._lines and self._left_behind.empty() and self._thread is me:
+                    self._thread = None
+
+    def _rest(self, at: float) -> None:
+        """Until then, or until something comes back; for a moment when there is nothing to wait for."""
+        seconds = LINGER_S if not self._lines else None if math.isinf(at) else max(0.0, at - self._clock())
+        try:
+            ghost = self._left_behind.get(timeout=seconds)
+        except queue.Empty:
+            return
+        if ghost is not None:
+            self._left_behind.put(ghost)
+
+
+def _nothing() -> None:
+    """What is told to nobody."""
+
+
+_gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for gate in list(_gates):
+        gate.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork_in_child)
