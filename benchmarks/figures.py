@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+Cell = float | str | None
+"""A number, a word, or nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -38,6 +41,17 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Grid:
+    """A table with a column for each contender.
+
+    Attributes:
+        columns: by contender, its cells by the names of the rows; every column has the same rows.
+    """
+
+    columns: Mapping[str, Mapping[str, Cell]]
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What one benchmark found.
 
@@ -45,8 +59,12 @@ class Findings:
         title: what it looked at.
         figures: what is told.
         costs: by contender and way, where there are any.
+        grid: a table of another kind, where there is one.
+        notes: what else is to be said, a line each.
     """
 
     title: str
     figures: list[Figure]
     costs: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict)
+    grid: Grid | None = None
+    notes: list[str] = field(default_factory=list)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,10 +29,11 @@ def environment() -> dict[str, str]:
 class Program:
     """A module of ours in a process of its own, asked and answered in lines."""
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, settings: Mapping[str, str] | None = None) -> None:
         command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+        variables = {**environment(), **(settings or {})}
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, cwd=ROOT, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def line(self) -> str:
@@ -41,10 +43,16 @@ class Program:
             raise RuntimeError(f"{self._process.args!r} ended with status {self._process.wait()}")
         return text
 
-    def ask(self, order: dict[str, Any]) -> Any:
+    def tell(self, order: dict[str, Any]) -> None:
         assert self._process.stdin is not None
         print(json.dumps(order), file=self._process.stdin, flush=True)
+
+    def heard(self) -> Any:
         return json.loads(self.line())
+
+    def ask(self, order: dict[str, Any]) -> Any:
+        self.tell(order)
+        return self.heard()
 
     def __enter__(self) -> Program:
         return self
@@ -79,4 +87,4 @@ class Server(Program):
 def outcome(module: str, *arguments: str) -> Any:
     """What a program prints, read as JSON."""
     with Program(module, *arguments) as program:
-        return json.loads(program.line())
+        return program.heard()

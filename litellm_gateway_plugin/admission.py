@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -16,6 +17,7 @@ from .negotiation import Ask, Policy
 from .wire import Deadline
 
 TOO_MANY_REQUESTS = 429
+SERVICE_UNAVAILABLE = 503
 CROWDED_S = 1.0
 """Seconds to come back in, when others are in front and no time is known."""
 
@@ -132,24 +134,22 @@ class Admission:
         found = reserved.get()
         if found is None or found.passed is None or self._number >= 0:
             return False
-        if found.passed.place != self._place(model):
+        if found.passed.place != place_for(self._ask, model):
             return False
         self._passed, found.passed = found.passed, None
+        self._passed.send()
         self._deadline.spend(found.waited_s)
         self.waited_s += found.waited_s
         return True
 
-    def _place(self, model: str) -> Place:
-        return Place.of(self._ask.base.origin, model, fingerprint(self._ask.key))
-
     def _ticket(self, model: str, wake: Callable[[], None]) -> Ticket:
         self.leave()
-        place = self._place(model)
+        place = place_for(self._ask, model)
         left = self._deadline.remaining()
         bounds = [seconds for seconds in (left, self._longest) if seconds is not None]
         if self._elsewhere is not None and self._gate is not None and self._number < 0:
             waiting = self._gate.wait_for((place,))[0]
-            if waiting and self._elsewhere():
+            if 0 < waiting < math.inf and self._elsewhere():
                 bounds = [0.0]
         expires_at = self._clock() + min(bounds) if bounds else None
         return Ticket((place,), expires_at, wake, self._number)
@@ -171,6 +171,7 @@ class Admission:
         self._passed = ticket.granted
         if ticket.granted is None:
             raise self._full(ticket.closed or Closed(0.0))
+        ticket.granted.send()
 
     def _full(self, closed: Closed) -> Full:
         base = str(self._ask.base)
@@ -185,8 +186,14 @@ class Admission:
         )
 
 
+def place_for(ask: Ask, model: str) -> Place:
+    """Where a request for a model goes."""
+    return Place.of(ask.base.origin, model, fingerprint(ask.key))
+
+
 def refuse(passed: Pass | None, error: Full, policy: Policy) -> None:
     """Tell the gate of a refusal; an error without a time gets the gate's."""
+    error.mapped = policy.map_503 or error.status != SERVICE_UNAVAILABLE
     if passed is None:
         return
     about_key = policy.is_account_limit(error.headers, error.body)

@@ -17,6 +17,8 @@ from .engine import Result
 from .errors import BrokenAnswer, InvalidInput
 from .exchange import Job
 from .handle import Gateway, time_limits
+from .routers import router_call
+from .routing import elsewhere
 
 # Names that litellm lets through to a custom provider and that are no part of an OpenAI request. What stock `openai/`
 # sends on, unknown names included, goes into the body; these do not.
@@ -36,6 +38,8 @@ INTERNAL = frozenset(all_litellm_params) | {
     "stream",
     "timeout",
 }
+UNNAMED_TIMEOUT_S = 600.0
+
 ROUTING = frozenset({"model", "stream", "api_key", "api_base", "base_url"})
 """What `extra_body` cannot change; everything else in it is the caller's own word to the gateway."""
 
@@ -101,23 +105,24 @@ def chat_job(
     timeout: Any,
     stream: bool,
     text: bool = False,
+    litellm_params: Mapping[str, Any] | None = None,
 ) -> Job:
     """The job of a chat completion.
 
     Args:
+        litellm_params: what litellm knows of the call beside its parameters; a Router leaves its note there.
         text: whether this is a text completion that litellm has bridged to chat. It makes one user message of each
             prompt, and a chat gives one answer to all of them: several prompts go to the surface that is made for them.
 
     Raises:
         InvalidInput: something in the call cannot be sent.
     """
-    parameters = _parameters(optional_params)
+    surface, body = CHAT, {"messages": messages, **_parameters(optional_params)}
     if text and len(messages) > 1:
-        prompts = [message["content"] for message in messages]
-        return _job(
-            gateway, TEXT, model, {"prompt": prompts, **parameters}, api_base, api_key, headers, timeout, stream
-        )
-    return _job(gateway, CHAT, model, {"messages": messages, **parameters}, api_base, api_key, headers, timeout, stream)
+        del body["messages"]
+        surface, body = TEXT, {"prompt": [message["content"] for message in messages], **body}
+    job = _job(gateway, surface, model, body, api_base, api_key, headers, timeout, stream)
+    return _with_patience(gateway, job, optional_params, litellm_params or {})
 
 
 def embedding_job(
@@ -130,10 +135,24 @@ def embedding_job(
     headers: Mapping[str, Any] | None,
     optional_params: Mapping[str, Any],
     timeout: Any,
+    litellm_params: Mapping[str, Any] | None = None,
 ) -> Job:
     """The job of an embedding call. Raises as `chat_job`."""
     body = {"input": input, **_parameters(optional_params)}
-    return _job(gateway, EMBEDDINGS, model, body, api_base, api_key, headers, timeout, False)
+    if timeout == UNNAMED_TIMEOUT_S:  # litellm's own default, which no setting of its own changes for embeddings
+        timeout = gateway.settings.timeout_s or timeout
+    job = _job(gateway, EMBEDDINGS, model, body, api_base, api_key, headers, timeout, False)
+    return _with_patience(gateway, job, optional_params, litellm_params or {})
+
+
+def _with_patience(
+    gateway: Gateway, job: Job, optional_params: Mapping[str, Any], litellm_params: Mapping[str, Any]
+) -> Job:
+    """How the call behaves when the gateway is full. Whoever named a number of retries does them, and nobody else."""
+    job.elsewhere = elsewhere(gateway, litellm_params)
+    named = "max_retries" in optional_params or litellm.num_retries is not None or router_call(litellm_params)
+    job.retries = 0 if named else gateway.settings.max_retries or 0
+    return job
 
 
 def _job(

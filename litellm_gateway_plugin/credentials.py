@@ -95,7 +95,8 @@ NAMED_HEADER = re.compile(
 DASHED_NAME = re.compile(r"\b([A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)+)\b")
 CREDENTIAL_WORD = re.compile(r"key|token|auth|secret|credential|passw|subscription", re.IGNORECASE)
 
-_FINGERPRINT_KEY = os.urandom(16)
+_OWN_KEY = os.urandom(16)
+_fingerprint_key = _OWN_KEY
 
 
 def header_for(style: str, key: str | None) -> tuple[str, str] | None:
@@ -184,10 +185,16 @@ def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def fingerprint(key: str | None) -> str:
-    """A name for a key inside this process: a keyed hash, different in every process, so that it tells nothing."""
+    """A name for a key: a keyed hash, different in every process, unless processes share it, so that it tells nothing."""
     if key is None:
         return NONE
-    return hashlib.blake2b(key.encode(), key=_FINGERPRINT_KEY, digest_size=12).hexdigest()
+    return hashlib.blake2b(key.encode(), key=_fingerprint_key, digest_size=12).hexdigest()
+
+
+def share_fingerprints(secret: bytes | None) -> None:
+    """From now on fingerprints are those of every process with this secret, 64 bytes at most; None: this one's alone."""
+    global _fingerprint_key
+    _fingerprint_key = _OWN_KEY if secret is None else secret
 
 
 def hinted_styles(headers: Mapping[str, str], text: str) -> tuple[str, ...]:

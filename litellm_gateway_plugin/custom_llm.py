@@ -22,10 +22,11 @@ from .calls import (
     stream_chunk,
 )
 from .engine import Result, TaskStream, ThreadStream
-from .errors import GatewayError
+from .errors import Full, GatewayError
 from .exchange import Job
 from .handle import Gateway
 from .litellm_errors import to_litellm
+from .routing import settle_cooldown
 
 PROVIDER = "gateway"
 
@@ -63,7 +64,7 @@ class GatewayLLM(CustomLLM):
         **_: Any,
     ) -> ModelResponse:
         """A chat completion from a thread. Raises litellm's own exceptions."""
-        with _LitellmErrors(model, self._name):
+        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
             job = self._chat(logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout)
             return chat_response(self._gateway().send(job), model_response)
 
@@ -81,7 +82,7 @@ class GatewayLLM(CustomLLM):
         **_: Any,
     ) -> ModelResponse:
         """A chat completion from a coroutine. Raises litellm's own exceptions."""
-        with _LitellmErrors(model, self._name):
+        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
             job = self._chat(logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout)
             return chat_response(await self._gateway().asend(job), model_response)
 
@@ -98,7 +99,7 @@ class GatewayLLM(CustomLLM):
         **_: Any,
     ) -> Iterator[ModelResponseStream]:
         """A stream from a thread, opened before it is handed back. Raises litellm's own exceptions."""
-        with _LitellmErrors(model, self._name):
+        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
             job = self._chat(
                 logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout, stream=True
             )
@@ -122,11 +123,11 @@ class GatewayLLM(CustomLLM):
         first chunk. The deployment hook puts another truthy value there, and litellm awaits this coroutine: the stream
         is open, and its first event read, before the caller gets it, so that a full gateway is a RateLimitError.
         """
-        with _LitellmErrors(model, self._name):
+        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
             job = self._chat(
                 logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout, stream=True
             )
-        chunks = TaskChunks(self._gateway(), job, model, self._name)
+        chunks = TaskChunks(self._gateway(), job, model, self._name, logging_obj)
         return self._opened(chunks, model, logging_obj) if facts_of(logging_obj).eager else chunks
 
     async def _opened(self, chunks: TaskChunks, model: str, logging_obj: Any) -> CustomStreamWrapper:
@@ -154,8 +155,8 @@ class GatewayLLM(CustomLLM):
         **_: Any,
     ) -> EmbeddingResponse:
         """Embeddings from a thread. Raises litellm's own exceptions."""
-        with _LitellmErrors(model, self._name):
-            job = self._embed(facts_of(logging_obj), model, input, api_base, api_key, optional_params, timeout)
+        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
+            job = self._embed(logging_obj, model, input, api_base, api_key, optional_params, timeout)
             return embedding_response(self._gateway().send(job), model_response)
 
     async def aembedding(  # type: ignore[override]  # as above
@@ -171,8 +172,8 @@ class GatewayLLM(CustomLLM):
         **_: Any,
     ) -> EmbeddingResponse:
         """Embeddings from a coroutine. Raises litellm's own exceptions."""
-        with _LitellmErrors(model, self._name):
-            job = self._embed(facts_of(logging_obj), model, input, api_base, api_key, optional_params, timeout)
+        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
+            job = self._embed(logging_obj, model, input, api_base, api_key, optional_params, timeout)
             return embedding_response(await self._gateway().asend(job), model_response)
 
     def _id(self, facts: Facts, model: str) -> str:
@@ -203,11 +204,12 @@ class GatewayLLM(CustomLLM):
             timeout=facts.timeout or timeout,
             stream=stream,
             text=is_text_completion(logging_obj),
+            litellm_params=getattr(logging_obj, "litellm_params", None),
         )
 
     def _embed(
         self,
-        facts: Facts,
+        logging_obj: Any,
         model: str,
         given: Any,
         api_base: str | None,
@@ -215,6 +217,7 @@ class GatewayLLM(CustomLLM):
         optional_params: Mapping[str, Any],
         timeout: Any,
     ) -> Job:
+        facts = facts_of(logging_obj)
         return embedding_job(
             self._gateway(),
             model=self._id(facts, model),
@@ -224,24 +227,33 @@ class GatewayLLM(CustomLLM):
             headers=facts.headers or litellm.headers,
             optional_params=optional_params,
             timeout=facts.timeout or timeout,
+            litellm_params=getattr(logging_obj, "litellm_params", None),
         )
 
 
 class _LitellmErrors:
-    """Our errors leave this block as litellm's own."""
+    """Our errors leave this block as litellm's own, and the Router, if there is one, is told what it has to know."""
 
-    __slots__ = ("_model", "_name")
+    __slots__ = ("_gateway", "_logging_obj", "_model", "_name")
 
-    def __init__(self, model: str, name: str) -> None:
+    def __init__(
+        self, model: str, name: str, gateway: Callable[[], Gateway] | None = None, logging_obj: Any = None
+    ) -> None:
         self._model = model
         self._name = name
+        self._gateway = gateway
+        self._logging_obj = logging_obj
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, GatewayError):
-            raise to_litellm(error, self._model, self._name) from None
+        if not isinstance(error, GatewayError):
+            return
+        made = to_litellm(error, self._model, self._name)
+        if isinstance(error, Full) and self._gateway is not None:
+            settle_cooldown(self._gateway(), self._logging_obj, made)
+        raise made from None
 
 
 class ThreadChunks(Iterator[ModelResponseStream]):
@@ -265,9 +277,10 @@ class ThreadChunks(Iterator[ModelResponseStream]):
 class TaskChunks(AsyncIterator[ModelResponseStream]):
     """A stream as litellm's chunks; it opens when it is told to, or with its first chunk."""
 
-    def __init__(self, gateway: Gateway, job: Job, model: str, name: str) -> None:
+    def __init__(self, gateway: Gateway, job: Job, model: str, name: str, logging_obj: Any) -> None:
         self._gateway = gateway
         self._job = job
+        self._logging_obj = logging_obj
         self._stream: TaskStream | None = None
         self._hidden: dict[str, Any] = {}
         self._model = model
@@ -275,7 +288,7 @@ class TaskChunks(AsyncIterator[ModelResponseStream]):
 
     async def open(self) -> Result:
         """Send the request and read the first event. Raises litellm's own exceptions."""
-        with _LitellmErrors(self._model, self._name):
+        with _LitellmErrors(self._model, self._name, lambda: self._gateway, self._logging_obj):
             result = await self._gateway.asend(self._job)
         self._stream = result.stream
         self._hidden = hidden_params(result)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
 from .calls import Facts, leave_facts
-from .doors import ALIASES, OPENAI_NAMES, PROVIDER, door_for, is_stray
+from .doors import ALIASES, OPENAI_NAMES, PROVIDER, door_for, is_foreign, is_stray
 from .errors import InvalidInput
-from .litellm_errors import to_litellm
+from .litellm_errors import CARRIED, to_litellm
+from .routing import choose
 from .urls import parse_base
 
 CHAT_CALLS = frozenset({"acompletion", "atext_completion"})
@@ -77,6 +79,46 @@ class GatewayCallback(CustomLogger):
         name = next((name for name in headers if name.lower() == "authorization"), None)
         if name is not None and is_stray(installation.gateway, str(headers[name]).removeprefix("Bearer "), url):
             del headers[name]
+
+    async def async_filter_deployments(
+        self,
+        model: str,  # noqa: ARG002  litellm's own
+        healthy_deployments: Any,
+        messages: Any,  # noqa: ARG002  as above
+        request_kwargs: dict[str, Any] | None = None,
+        parent_otel_span: Any = None,  # noqa: ARG002  as above
+    ) -> Any:
+        """Leave deployments out of the Router's choice whose gateway is full, and wait when all are."""
+        installation = self._installation()
+        if installation is None or not isinstance(healthy_deployments, list) or len(healthy_deployments) < 2:
+            return healthy_deployments
+        return list(await choose(installation.gateway, healthy_deployments, request_kwargs or {}))
+
+    def log_failure_event(self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:  # noqa: ARG002  litellm's own
+        """Tell the gate of a full gateway that litellm met on a path which the plugin did not carry."""
+        self._note_refusal(kwargs)
+
+    async def async_log_failure_event(
+        self,
+        kwargs: dict[str, Any],
+        response_obj: Any,  # noqa: ARG002  litellm's own
+        start_time: Any,  # noqa: ARG002  as above
+        end_time: Any,  # noqa: ARG002  as above
+    ) -> None:
+        """The same for a coroutine's call."""
+        self._note_refusal(kwargs)
+
+    def _note_refusal(self, kwargs: dict[str, Any]) -> None:
+        installation = self._installation()
+        error: Any = kwargs.get("exception")
+        base = (kwargs.get("litellm_params") or {}).get("api_base")
+        if installation is None or installation.gateway.gate is None or not base:
+            return
+        if not isinstance(error, (litellm.RateLimitError, litellm.ServiceUnavailableError)):
+            return
+        headers = dict(getattr(getattr(error, "response", None), "headers", None) or {})
+        if CARRIED not in headers and is_foreign(installation.gateway, base):
+            installation.gateway.note_refusal(parse_base(base), str(kwargs.get("model")), headers, str(error))
 
 
 def _check(base: Any, model: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import random
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,7 +15,7 @@ from typing import Any
 
 from .admission import Admission, refuse
 from .answers import Answer, looks_like_html
-from .errors import ConnectionBroken, Full, GatewayError, TimedOut, Unreachable
+from .errors import ConnectFailed, ConnectionBroken, Full, GatewayError, TimedOut, Unreachable, UpstreamFailed
 from .exchange import (
     AFTER_FINISH_S,
     Job,
@@ -34,6 +36,12 @@ from .streams import ErrorEvent
 from .wire import AsyncEdge, AsyncReply, Clients, Deadline, SyncEdge, SyncReply
 
 logger = logging.getLogger("litellm_gateway_plugin")
+
+PASSING = (Full, ConnectFailed, UpstreamFailed)
+"""What may be over when the same call is sent again; nobody has done its work."""
+
+FIRST_PAUSE_S = 0.5
+"""Full jitter before a failed call is sent again: up to this many seconds, twice as many after each further failure."""
 
 DRAIN_S = 0.2
 """Seconds for the end of a connection's stream after its last event, so that the connection can be kept."""
@@ -111,6 +119,7 @@ class Engine:
         clock: monotonic seconds.
         gate: what every request passes, None for no gate.
         longest_wait: seconds that the gate may hold a call at most, None for no bound but its time-out.
+        retry_pause: seconds before a failed call is sent again, at least.
     """
 
     memory: Memory
@@ -120,6 +129,7 @@ class Engine:
     clock: Callable[[], float]
     gate: Gate | None = None
     longest_wait: float | None = None
+    retry_pause: float = 0.0
 
     def send(self, job: Job) -> Result:
         """Serve a job from a thread.
@@ -129,7 +139,28 @@ class Engine:
         """
         edge = self.clients.threads()
         call = self._begin(job, edge.name)
-        flow = negotiate(job.ask, self.memory, self.policy)
+        for retry in range(job.retries):
+            try:
+                return self._send(edge, call)
+            except PASSING as error:
+                pause = self._pause_after(error, call, retry)
+            threading.Event().wait(pause)
+        return self._send(edge, call)
+
+    async def asend(self, job: Job) -> Result:
+        """Serve a job from a coroutine. Raises as `send`."""
+        edge = self.clients.tasks()
+        call = self._begin(job, edge.name)
+        for retry in range(job.retries):
+            try:
+                return await self._asend(edge, call)
+            except PASSING as error:
+                pause = self._pause_after(error, call, retry)
+            await asyncio.sleep(pause)
+        return await self._asend(edge, call)
+
+    def _send(self, edge: SyncEdge, call: _Call) -> Result:
+        flow = negotiate(call.job.ask, self.memory, self.policy)
         try:
             step = next(flow)
             while True:
@@ -147,11 +178,8 @@ class Engine:
             flow.close()
             call.admission.leave()
 
-    async def asend(self, job: Job) -> Result:
-        """Serve a job from a coroutine. Raises as `send`."""
-        edge = self.clients.tasks()
-        call = self._begin(job, edge.name)
-        flow = negotiate(job.ask, self.memory, self.policy)
+    async def _asend(self, edge: AsyncEdge, call: _Call) -> Result:
+        flow = negotiate(call.job.ask, self.memory, self.policy)
         try:
             step = next(flow)
             while True:
@@ -168,6 +196,22 @@ class Engine:
         finally:
             flow.close()
             call.admission.leave()
+
+    def _pause_after(self, error: GatewayError, call: _Call, retry: int) -> float:
+        """Seconds before a failed call is sent again; the gate is what waits for a full gateway.
+
+        Raises:
+            errors.GatewayError: the same error, when trying again is of no use or would take too long.
+        """
+        pause = max(self.retry_pause, random.uniform(0, FIRST_PAUSE_S * 2**retry))  # noqa: S311  no secret
+        if isinstance(error, Full):
+            if not error.sent:
+                raise error
+            pause = 0.0 if self.gate is not None else max(pause, error.retry_after or 0.0)
+        left = call.deadline.remaining()
+        if left is not None and pause >= left:
+            raise error
+        return pause
 
     def _begin(self, job: Job, transport: str) -> _Call:
         ask, deadline = job.ask, Deadline(job.timeout, job.connect)

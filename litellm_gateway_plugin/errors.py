@@ -110,6 +110,9 @@ class Full(Answered):
     Args:
         retry_after: seconds until it is worth asking again, or None when nobody knows.
         sent: whether the gateway said so just now; False when it is known from before, and nothing was sent.
+
+    Attributes:
+        mapped: whether the caller gets a rate limit whatever the status was; False keeps a 503 what it is.
     """
 
     def __init__(
@@ -126,6 +129,7 @@ class Full(Answered):
         super().__init__(message, api_base=api_base, status=status, headers=headers, body=body)
         self.retry_after = retry_after
         self.sent = sent
+        self.mapped = True
 
 
 class RequestRejected(Answered):

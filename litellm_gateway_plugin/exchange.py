@@ -53,6 +53,7 @@ class Job:
         timeout: seconds for the whole call, or for a stream to each event; None for no limit.
         connect: seconds for connecting, None for no limit of its own.
         elsewhere: whether the same call would be served by another gateway at once; None when there is no other.
+        retries: times that it is sent again after a failure.
     """
 
     ask: Ask
@@ -66,6 +67,7 @@ class Job:
     timeout: float | None = None
     connect: float | None = None
     elsewhere: Callable[[], bool] | None = None
+    retries: int = 0
 
 
 @dataclass(slots=True)

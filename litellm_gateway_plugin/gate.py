@@ -23,7 +23,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from .throttle import Bounds, Throttle, Trip
+from .shared_throttle import HOLD_S, News, SharedThrottle, Standing
+from .throttle import FIRST_LIMIT, Bounds, Throttle, Trip
 
 IDLE_S = 600.0
 """Seconds after which an upstream that nobody asks for is forgotten."""
@@ -84,11 +85,26 @@ class Ticket:
     closed: Closed | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """What is told of one throttle.
+
+    Attributes:
+        name: of the throttle.
+        throttle: itself; only the gate touches it.
+        standing: what the others are to know.
+    """
+
+    name: Name
+    throttle: SharedThrottle
+    standing: Standing
+
+
 @dataclass(slots=True, eq=False)
 class _Line:
     place: Place
-    upstream: Throttle
-    account: Throttle
+    upstream: SharedThrottle
+    account: SharedThrottle
     tickets: OrderedDict[int, Ticket] = field(default_factory=OrderedDict)
 
     def has_room(self, now: float) -> bool:
@@ -113,6 +129,10 @@ class Pass:
         self._of_upstream = of_upstream
         self._of_account = of_account
         self._left = False
+
+    def send(self) -> None:
+        """The request is on its way from now on."""
+        self._gate._send(self._parts())
 
     def accepted(self) -> None:
         """The request was let in."""
@@ -179,12 +199,13 @@ class Gate:
         self._clock = clock
         self._chance = chance
         self._numbers = itertools.count()
-        self._throttles: dict[Name, Throttle] = {}
+        self._throttles: dict[Name, SharedThrottle] = {}
         self._words: dict[Name, str] = {}
         self._lines: dict[Place, _Line] = {}
         self._sweep_at = clock() + IDLE_S
         self._has_pacemaker = pacemaker
         self.shared: Callable[[], None] = _nothing
+        self._ask_others: Callable[[], None] | None = None
         self._begin()
         _gates.add(self)
 
@@ -206,6 +227,8 @@ class Gate:
             self._welcome_back(now)
             if ticket.number < 0:
                 ticket.number = next(self._numbers)
+            if self._ask_others is not None and ticket.expires_at is not None and ticket.expires_at < now + HOLD_S:
+                self._hurry(ticket, now)
             if self._lines or not self._grant_first(ticket, now):
                 self._line_up(ticket, now)
             woken = self._serve(now) if self._lines else []
@@ -252,6 +275,56 @@ class Gate:
         self._wake(woken)
         return self._beats_at
 
+    def join(self, ask_others: Callable[[], None]) -> None:
+        """There are other processes; `ask_others` has `survey` and `learn` called soon. It takes no time and no lock."""
+        with self._lock:
+            self._ask_others = ask_others
+            for throttle in self._throttles.values():
+                throttle.join(ask_others)
+
+    def part(self) -> None:
+        """The other processes cannot be reached: from now on this one goes by what it knows itself."""
+        with self._lock:
+            self._ask_others = None
+            for throttle in self._throttles.values():
+                throttle.part()
+            woken = self._serve(self._clock())
+            self._arm(self._clock())
+        self._wake(woken)
+
+    def survey(self, recent: float) -> tuple[list[Told], bool]:
+        """What other processes should know.
+
+        Args:
+            recent: seconds for which a throttle stays in use after somebody asked for room.
+
+        Returns:
+            What to tell of each throttle in use, and whether somebody waits or has asked recently.
+        """
+        with self._lock:
+            now = self._clock()
+            self._welcome_back(now)
+            waiting = self._waiting()
+            told, busy = [], False
+            for name, throttle in self._throttles.items():
+                asked = name in waiting or throttle.used_at > now - recent
+                busy = busy or asked
+                if asked or throttle.in_flight or throttle.is_member:
+                    leaving = not asked and not throttle.in_flight
+                    standing = throttle.standing(waiting.get(name, 0), now, leaving=leaving)
+                    told.append(Told(name, throttle, standing))
+        return told, busy
+
+    def learn(self, answers: Iterable[tuple[Told, News]]) -> None:
+        """What the other processes have answered."""
+        with self._lock:
+            now = self._clock()
+            for told, news in answers:
+                told.throttle.learn(news, told.standing, now)
+            woken = self._serve(now) if self._lines else []
+            self._arm(now)
+        self._wake(woken)
+
     def after_fork(self) -> None:
         """This is a forked child: who waits, and what is under way, is the parent's."""
         for line in self._lines.values():
@@ -261,14 +334,26 @@ class Gate:
             throttle.forget_requests()
         self._begin()
 
-    def _accepted(self, parts: Iterable[tuple[Throttle, Trip]]) -> None:
+    def _send(self, parts: Iterable[tuple[Throttle, Trip]]) -> None:
         with self._lock:
             now = self._clock()
+            for throttle, trip in parts:
+                throttle.send(trip, now)
+            woken = self._serve(now) if self._lines else []
+            self._arm(now)
+        self._wake(woken)
+
+    def _accepted(self, parts: tuple[tuple[Throttle, Trip], tuple[Throttle, Trip]]) -> None:
+        with self._lock:
+            now = self._clock()
+            on_trial = any(throttle.window.on_trial for throttle, _ in parts)
             for throttle, trip in parts:
                 throttle.accepted(trip, now, demand=bool(self._lines))
             woken = self._serve(now) if self._lines else []
             self._arm(now)
         self._wake(woken)
+        if on_trial:  # the others wait for its outcome
+            self.shared()
 
     def _refused(self, passed: Pass, by: tuple[Throttle, Trip], hint: float | None, words: str) -> float:
         account = by is passed._of_account
@@ -320,14 +405,27 @@ class Gate:
             del self._throttles[name]
             self._words.pop(name, None)
 
-    def _throttle(self, name: Name) -> Throttle:
+    def _throttle(self, name: Name) -> SharedThrottle:
         throttle = self._throttles.get(name)
         if throttle is None:
-            bounds = self._bounds[name[0]]
-            account = name[0] == "key"
-            throttle = Throttle(bounds, self._chance, math.inf) if account else Throttle(bounds, self._chance)
+            first_limit = math.inf if name[0] == "key" else FIRST_LIMIT
+            throttle = SharedThrottle(self._bounds[name[0]], self._chance, first_limit)
+            if self._ask_others is not None:
+                throttle.join(self._ask_others)
             self._throttles[name] = throttle
         return throttle
+
+    def _waiting(self) -> dict[Name, int]:
+        waiting: dict[Name, int] = {}
+        for place, line in self._lines.items():
+            for name in (place.upstream, place.account):
+                waiting[name] = waiting.get(name, 0) + len(line.tickets)
+        return waiting
+
+    def _hurry(self, ticket: Ticket, now: float) -> None:
+        for place in ticket.places:
+            self._throttle(place.upstream).hurry(now)
+            self._throttle(place.account).hurry(now)
 
     def _grant_first(self, ticket: Ticket, now: float) -> bool:
         """Serve a ticket at once, when nobody is in front of it."""
@@ -374,16 +472,18 @@ class Gate:
 
     def _send_away(self, name: Name) -> list[Ticket]:
         """Who cannot wait for as long as this place is closed now is told so at once."""
-        now = self._clock()
+        now, opens_at = self._clock(), self._throttle(name).closed_until(0)
         concerned = [line for place, line in self._lines.items() if name in (place.upstream, place.account)]
-        away = [ticket for line in concerned for ticket in line.tickets.values() if self._has_no_hope(ticket, now)]
+        away = [
+            ticket for line in concerned for ticket in line.tickets.values() if self._has_no_hope(ticket, now, opens_at)
+        ]
         for ticket in away:
             self._remove(ticket)
         return away
 
-    def _has_no_hope(self, ticket: Ticket, now: float) -> bool:
-        if ticket.closed is not None:  # it stands in several lines
-            return False
+    def _has_no_hope(self, ticket: Ticket, now: float, opens_at: float) -> bool:
+        if ticket.closed is not None or ticket.expires_at is None or ticket.expires_at > opens_at:
+            return False  # the first: it stands in several lines, and was met in another
         ticket.closed = self._hopeless(ticket, now)
         return ticket.closed is not None
 
@@ -410,7 +510,7 @@ class Gate:
 
     def _wait_for(self, place: Place, now: float) -> float:
         upstream, account = self._throttle(place.upstream), self._throttle(place.account)
-        if place not in self._lines and upstream.has_room(now) and account.has_room(now):
+        if place not in self._lines and all(each.has_room(now) or each.is_held(now) for each in (upstream, account)):
             return 0.0
         opens_at = max(upstream.opens_at(), account.opens_at())
         return opens_at - now if opens_at > now else math.inf

@@ -42,12 +42,12 @@ class DiskGuesses:
     def recall(self, base: str, surface: str) -> Route | None:
         """The route that worked here in an earlier process."""
         entry = self._loaded().get(f"{base}|{surface}")
-        return _route(entry) if entry else None
+        return route_of(entry) if entry else None
 
     def note(self, base: str, surface: str, route: Route) -> None:
         """Keep a route that works, when it is new."""
         name = f"{base}|{surface}"
-        entry = {"style": route.style, "toggled": route.toggled, "slash": route.slash}
+        entry = entry_of(route)
         if self._loaded().get(name) == entry:
             return
         with self._lock:
@@ -70,7 +70,7 @@ class DiskGuesses:
                 content = json.loads(file.read(MAX_BYTES))
             if content.get("format") != FORMAT:
                 return {}
-            return {name: entry for name, entry in content["guesses"].items() if _route(entry)}
+            return {name: entry for name, entry in content["guesses"].items() if route_of(entry)}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
@@ -98,7 +98,13 @@ class DiskGuesses:
             logger.warning("The cache of guesses cannot be %s (%s); going on without it.", what, type(error).__name__)
 
 
-def _route(entry: Any) -> Route | None:
+def entry_of(route: Route) -> dict[str, Any]:
+    """A route as it is kept."""
+    return {"style": route.style, "toggled": route.toggled, "slash": route.slash}
+
+
+def route_of(entry: Any) -> Route | None:
+    """The route that an entry names; None when it is none, whoever wrote it."""
     if not isinstance(entry, dict):
         return None
     style, toggled, slash = entry.get("style"), entry.get("toggled", False), entry.get("slash", False)

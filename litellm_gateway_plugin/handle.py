@@ -9,16 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 from .bodies import LISTING
-from .credentials import BASIC, check_headers, clean_key, secrets_in, take_credential
+from .capacity import retry_after
+from .credentials import BASIC, NONE, check_headers, clean_key, secrets_in, take_credential
 from .engine import Engine, Result
 from .errors import Answered, InvalidInput, NoBase, NotAGateway, Unreachable
 from .exchange import Job
-from .gate import Gate
+from .gate import Gate, Place
 from .guesses import DiskGuesses
 from .memory import Memory
 from .negotiation import Ask
 from .plugins import hint_of, order_of, plugin_manager, policy_of
 from .settings import GatewaySettings
+from .sharing import Sharer, sharer_of
 from .throttle import Bounds
 from .urls import Base, parse_base
 from .wire import Clients, WireOptions
@@ -33,6 +35,9 @@ class Gateway:
     Attributes:
         settings: the settings in force.
         plugins: the pluggy manager; `plugins.register(object)` adds hook implementations.
+        gate: what every request passes, None when it is switched off.
+        sharer: who shares it and the guesses with other processes, None without a Redis.
+        names: the provider names that litellm hands over to this installation.
     """
 
     def __init__(
@@ -43,16 +48,18 @@ class Gateway:
     ) -> None:
         self.settings = settings
         self.plugins = plugin_manager()
-        self.policy = policy_of(self.plugins)
+        self.policy = policy_of(self.plugins, map_503=settings.map_503)
         self.clients = Clients(wire_options)
+        self.gate = gate_of(settings) if settings.gate else None
+        disk = DiskGuesses(settings.cache_dir) if settings.cache else None
+        self.sharer = _sharer_of(settings, self.gate, disk)
         self.memory = Memory(
-            guesses=DiskGuesses(settings.cache_dir) if settings.cache else None,
+            guesses=disk if self.sharer is None else self.sharer.guesses,
             order=order_of(self.plugins),
             hint=hint_of(self.plugins),
             listed=listed,
             negotiate=settings.negotiate,
         )
-        self.gate = gate_of(settings) if settings.gate else None
         self.engine = Engine(
             self.memory,
             self.policy,
@@ -61,7 +68,9 @@ class Gateway:
             time.monotonic,
             gate=self.gate,
             longest_wait=settings.max_wait_s,
+            retry_pause=settings.retry_after_s,
         )
+        self.names: frozenset[str] = frozenset()
         self._bases = tuple((parse_base(base.api_base), base) for base in settings.all_bases)
 
     def __repr__(self) -> str:
@@ -127,8 +136,16 @@ class Gateway:
             self.memory.learn_listing(ask, known)
         return known
 
+    def note_refusal(self, base: Base, model: str, headers: Mapping[str, str], words: str) -> None:
+        """Somebody else's request to this upstream was refused: leave it alone for the time that the answer names."""
+        seconds = retry_after({name.lower(): value for name, value in headers.items()}, time.time())
+        if self.gate is not None and seconds:
+            self.gate.close(Place.of(base.origin, model, NONE), seconds, words)
+
     def close(self) -> None:
         """Close every connection; a call that is still under way may end, and leaves none open."""
+        if self.sharer is not None:
+            self.sharer.close()
         self.clients.close(final=True)
 
     def _fetched(self, ask: Ask) -> tuple[str, ...]:
@@ -153,6 +170,11 @@ class Gateway:
         exact = (entry.key for known, entry in self._bases if str(known) == str(base))
         same_origin = (entry.key for known, entry in self._bases if known.origin == base.origin)
         return next((key for key in (*exact, *same_origin) if key), None)
+
+
+def _sharer_of(settings: GatewaySettings, gate: Gate | None, disk: DiskGuesses | None) -> Sharer | None:
+    url = settings.redis
+    return None if url is None else sharer_of(url, settings.sharing_secret(url), gate, disk)
 
 
 def gate_of(settings: GatewaySettings) -> Gate:

@@ -124,7 +124,7 @@ class Installation:
         if name not in self._handlers:
             is_main = name == PROVIDER
             self._handlers[name] = self.provider if is_main else GatewayLLM(current_gateway, name, namespace=namespace)
-            self.names = self.names | {name}
+            self.gateway.names = self.names = self.names | {name}
         self._map(name)
 
     def _map(self, name: str) -> None:
@@ -173,6 +173,8 @@ def install(settings: GatewaySettings | None = None, **overrides: Any) -> Gatewa
         uninstall()
         _current = replacement
         _current.register()
+        if replacement.gateway.sharer is not None:
+            replacement.gateway.sharer.start()
         return _current.gateway
 
 

@@ -31,6 +31,8 @@ from .errors import (
 
 Maker = Callable[[GatewayError, str, str], Exception]
 BAD_ANSWER = 502
+CARRIED = "x-litellm-gateway-carried"
+"""A header on our errors' responses: the gate knows of this one already."""
 DROPPED_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection"})
 
 
@@ -75,7 +77,9 @@ def _api_error(status: int) -> Maker:
 
 def _rate_limit(error: GatewayError, model: str, provider: str) -> Exception:
     assert isinstance(error, Full)
-    made = _answered(litellm.RateLimitError)(error, model, provider)
+    made = _answered(litellm.RateLimitError if error.mapped else litellm.ServiceUnavailableError)(
+        error, model, provider
+    )
     made.retry_after = error.retry_after  # type: ignore[attr-defined]  # the exact hint, in seconds
     return made
 
@@ -122,6 +126,7 @@ def _response(error: Answered) -> httpx.Response:
     headers = {name: value for name, value in error.headers.items() if name not in DROPPED_HEADERS}
     if isinstance(error, Full) and error.retry_after is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after))
+    headers[CARRIED] = "true"
     request = httpx.Request("POST", error.api_base or "https://gateway.invalid")
     return httpx.Response(error.status, headers=headers, request=request)
 

@@ -188,6 +188,7 @@ class Policy:
     negotiated: Callable[[Base, str, Route, Sequence[Route]], None]
     now: Callable[[], float]
     is_account_limit: Callable[[Mapping[str, str], str], bool] = is_account_limit
+    map_503: bool = True
 
 
 Flow = Generator[Step, Answer | None, Served]

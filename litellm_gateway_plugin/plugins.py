@@ -48,8 +48,8 @@ def check_pending(manager: pluggy.PluginManager) -> None:
         raise InvalidInput(f"A vendor package implements a hook that does not exist: {error}.") from None
 
 
-def policy_of(manager: pluggy.PluginManager) -> Policy:
-    """The hooks as the core calls them."""
+def policy_of(manager: pluggy.PluginManager, *, map_503: bool = True) -> Policy:
+    """The hooks as the core calls them, and what the operator has decided."""
     hook = manager.hook
 
     def is_capacity(status: int, headers: Mapping[str, str], body: str) -> bool:
@@ -68,7 +68,7 @@ def policy_of(manager: pluggy.PluginManager) -> Policy:
         except Exception:
             logger.warning("A gateway_negotiated hook failed", exc_info=True)
 
-    return Policy(is_capacity, model_id, listed_ids, negotiated, time.time, is_account_limit)
+    return Policy(is_capacity, model_id, listed_ids, negotiated, time.time, is_account_limit, map_503)
 
 
 def order_of(manager: pluggy.PluginManager) -> Any:

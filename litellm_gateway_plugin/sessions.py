@@ -35,7 +35,7 @@ from .errors import (
 )
 from .exchange import Job
 from .handle import Gateway
-from .litellm_errors import to_litellm
+from .litellm_errors import CARRIED, to_litellm
 from .negotiation import Ask
 from .urls import Base, split_url
 
@@ -179,6 +179,7 @@ def _error_response(lib: Any, error: GatewayError, request: Any) -> Any:
     kept = {name: value for name, value in getattr(error, "headers", {}).items() if name not in DROPPED}
     if isinstance(error, Full) and error.retry_after is not None:
         kept["retry-after"] = str(int(-(-error.retry_after // 1)))
+    kept[CARRIED] = "true"
     body = {"error": {"message": error.message, "type": type(error).__name__, "param": None, "code": str(status)}}
     headers = {**kept, "content-type": "application/json", "x-should-retry": "false"}
     return lib.Response(status, headers=headers, content=json.dumps(body).encode(), request=request)
@@ -187,7 +188,6 @@ def _error_response(lib: Any, error: GatewayError, request: Any) -> Any:
 # The status that makes litellm raise what the provider raises, whatever the gateway answered: some refuse a key, or do
 # not know a model, with a 400.
 STATUS: tuple[tuple[type[GatewayError], int], ...] = (
-    (Full, 429),
     (KeyRefused, 401),
     (ModelUnknown, 404),
     (InvalidInput, 400),
@@ -196,6 +196,8 @@ STATUS: tuple[tuple[type[GatewayError], int], ...] = (
 
 
 def _status(error: GatewayError) -> int:
+    if isinstance(error, Full):
+        return 429 if error.mapped else error.status
     for kind, status in STATUS:
         if isinstance(error, kind):
             return status

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -28,6 +30,7 @@ from .urls import parse_base
 PREFIX = "LITELLM_GATEWAY_"
 NUMBERED = re.compile(r"(?:LITELLM_GATEWAY|CHUTES)_API_BASE_(\d+)")
 BASE_NAMES = ("LITELLM_GATEWAY_API_BASE", "CHUTES_API_BASE")
+TRUE = {"true", "1", "yes", "on"}
 KEY_NAMES = ("LITELLM_GATEWAY_API_KEY", "CHUTES_API_KEY")
 
 
@@ -168,7 +171,7 @@ class GatewaySettings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None,
         validation_alias=_named(name="redis_url"),
-        description="Redis that processes share the gate and the guesses through. "
+        description="Redis that processes share the gate and the guesses through; `off` for none. "
         "Without it: `REDIS_URL`, or `REDIS_HOST` and its like, as litellm reads them.",
     )
     disable_aiohttp: bool = Field(
@@ -202,6 +205,18 @@ class GatewaySettings(BaseSettings):
         return self
 
     @property
+    def redis(self) -> str | None:
+        """The Redis in force, with its password, for its client and nothing else; None without one."""
+        if self.redis_url is None:
+            return redis_from(os.environ)
+        url = self.redis_url.get_secret_value().strip()
+        return None if url.lower() in {"", "off"} else url
+
+    def sharing_secret(self, url: str) -> bytes:
+        """What fingerprints in that Redis are keyed with: the same for all processes of one operator."""
+        return sharing_secret(os.environ, url)
+
+    @property
     def all_bases(self) -> tuple[GatewayBase, ...]:
         """Every configured gateway, the unnumbered one first, none twice."""
         first = (GatewayBase(api_base=self.api_base, api_key=self.api_key),) if self.api_base else ()
@@ -209,6 +224,38 @@ class GatewaySettings(BaseSettings):
         for base in (*first, *self.bases):
             unique.setdefault(str(parse_base(base.api_base)), base)
         return tuple(unique.values())
+
+
+def redis_from(environment: Mapping[str, str]) -> str | None:
+    """The Redis that litellm itself would use, as a URL: `REDIS_URL`, or `REDIS_HOST` and its like; None without one."""
+    if environment.get("REDIS_URL"):
+        return environment["REDIS_URL"]
+    host = environment.get("REDIS_HOST")
+    if not host:
+        return None
+    scheme = "rediss" if environment.get("REDIS_SSL", "").lower() in TRUE else "redis"
+    user, password = (quote(environment.get(name, ""), safe="") for name in ("REDIS_USERNAME", "REDIS_PASSWORD"))
+    credential = f"{user}:{password}@" if user or password else ""
+    where = f"[{host}]" if ":" in host else host
+    port, database = environment.get("REDIS_PORT") or "6379", environment.get("REDIS_DB") or "0"
+    return f"{scheme}://{credential}{where}:{port}/{database}"
+
+
+def sharing_secret(environment: Mapping[str, str], url: str) -> bytes:
+    """What fingerprints in a shared Redis are keyed with: the same for all processes of one operator.
+
+    It comes from `LITELLM_SALT_KEY`, `LITELLM_MASTER_KEY` or the password of the Redis, whichever is there first.
+    """
+    names = ("LITELLM_SALT_KEY", "LITELLM_MASTER_KEY")
+    given = next((environment[name] for name in names if environment.get(name)), None) or _password(url)
+    return hashlib.blake2b(given.encode(), key=b"litellm-gateway-plugin", digest_size=32).digest()
+
+
+def _password(url: str) -> str:
+    try:
+        return urlsplit(url).password or ""
+    except ValueError:  # it will be told where it is used
+        return ""
 
 
 def numbered_bases(environment: Mapping[str, str]) -> list[GatewayBase]:

@@ -8,7 +8,8 @@ A `Throttle` stands for an upstream (a model on an origin) or for an account (a 
 3. At most `limit` are in flight: additive growth while all is well, a cut to a little less than what was in service
    when a request is refused (AIMD, driven by losses alone: latency follows the length of an answer and says nothing).
 4. A refusal shows the ceiling: one more than the requests of that moment that were not refused. The next look above it
-   may cost a twentieth of the time, so it comes twenty pauses later, in steps of 1, 2, 4, …
+   may cost a twentieth of the time and of the calls, so it comes twenty pauses and twenty calls later (or after
+   `LONGEST_HOLD_S`), in steps of 1, 2, 4, … A pause is here what a first refusal costs, not what an outage grew it to.
 5. An upstream that refuses even one at a time counts requests per second: then the gap between two of them is learnt.
 
 Refusals are fast and generations are slow: a request that was not refused for a while counts as accepted, however long
@@ -33,6 +34,7 @@ FIRST_DELAY_S = 0.5
 """Full jitter without a hint: up to this many seconds, twice as many after each further refusal in a row."""
 LONGEST_DELAY_S = 60.0
 PAUSES_BETWEEN_LOOKS = 20
+CALLS_BETWEEN_LOOKS = 20
 LONGEST_HOLD_S = 300.0
 WIDER = 1.25
 """By how much the gap between two requests grows when it was too small."""
@@ -47,11 +49,13 @@ class Trip:
     """One request under way.
 
     Attributes:
-        sent_at: seconds on the throttle's clock.
+        sent_at: seconds on the throttle's clock; when it was let go, as long as it is not `sent`.
+        sent: whether it is on its way; between both its event loop may have been busy with other things.
         settled: whether it was accepted, refused or given up.
     """
 
     sent_at: float
+    sent: bool = False
     settled: bool = False
 
 
@@ -108,7 +112,9 @@ class Throttle:
     Attributes:
         window: what was learnt.
         in_flight: requests under way.
+        unsent: those of them that were let go and are not on their way yet.
         share: this process's part of the limit, None when it is all its own.
+        others: requests of other processes under way.
         may_try: whether this process may send the trial.
         slots: the moments given to this process when the interval is kept by many, None when it is all its own.
         version: grows with every change of `window` that other processes should know.
@@ -116,8 +122,9 @@ class Throttle:
     """
 
     __slots__ = (
-        "_bounds", "_credit", "_crowd", "_jitter", "_moved_at", "_paused_at", "_proofs", "_refusal_s", "_served", "_trial",
-        "in_flight", "last_sent", "may_try", "share", "slots", "used_at", "version", "window",
+        "_bounds", "_credit", "_crowd", "_jitter", "_moved_at", "_paused_at", "_proofs", "_refusal_s", "_served",
+        "_trial", "in_flight", "last_sent", "may_try", "others", "share", "slots", "unsent", "used_at", "version",
+        "window",
     )  # fmt: skip
 
     def __init__(self, bounds: Bounds, jitter: Jitter, first_limit: float = FIRST_LIMIT) -> None:
@@ -126,6 +133,8 @@ class Throttle:
         self._jitter = jitter
         self.window = Window(limit=first, step=first)
         self.in_flight = 0
+        self.unsent = 0
+        self.others = 0
         self.share: float | None = None
         self.may_try = True
         self.slots: deque[float] | None = None
@@ -168,12 +177,12 @@ class Throttle:
     def has_room(self, now: float) -> bool:
         """Whether one more may go now. Only who wants to go asks, so asking shows demand."""
         self.used_at = now
-        if now < self.opens_at():
+        if now < self.opens_at() or self._awaits_sending():
             return False
-        if self.window.on_trial and self._trial is not None and now >= self._trial.sent_at + self.patience:
+        if self.window.on_trial and self._trial is not None and now >= self._tried_at():
             self._succeeded()
         if self.window.on_trial:
-            return self.may_try and self._trial is None
+            return self.may_try and self._trial is None and self.in_flight < max(1.0, self.allowed)
         if self.in_flight >= self.allowed and now >= self._grows_at():
             self._grow(now)
         return self.in_flight < self.allowed
@@ -183,13 +192,14 @@ class Throttle:
         opens_at = self.opens_at()
         if now < opens_at:
             return opens_at
-        if self.window.on_trial:
-            return math.inf if self._trial is None else self._trial.sent_at + self.patience
-        return self._grows_at()
+        if self._awaits_sending():
+            return math.inf
+        return self._tried_at() if self.window.on_trial else self._grows_at()
 
     def go(self, now: float) -> Trip:
-        """A request goes now."""
+        """A request is let go; `send` follows when it is on its way."""
         self.in_flight += 1
+        self.unsent += 1
         trip = Trip(now)
         if self.window.on_trial:
             self._trial = trip
@@ -197,6 +207,13 @@ class Throttle:
             self.slots.popleft()
         self.last_sent = now
         return trip
+
+    def send(self, trip: Trip, now: float) -> None:
+        """The request is on its way now."""
+        if not trip.sent:
+            trip.sent, trip.sent_at = True, now
+            self.unsent -= 1
+            self.last_sent = now
 
     def accepted(self, trip: Trip, now: float, *, demand: bool) -> None:
         """The request was let in. `demand` tells whether others are waiting."""
@@ -236,6 +253,9 @@ class Throttle:
         """The request's answer is complete, or it was given up."""
         self.in_flight -= 1
         trip.settled = True
+        if not trip.sent:
+            trip.sent = True
+            self.unsent -= 1
         if trip is self._trial:
             self._trial = None
 
@@ -257,21 +277,36 @@ class Throttle:
 
     def forget_requests(self) -> None:
         """None of the requests under way is ours any more (a forked child)."""
-        self.in_flight = 0
+        self.in_flight = self.unsent = 0
         self._trial = self.share = self.slots = None
         self.may_try = True
 
+    def _awaits_sending(self) -> bool:
+        """Whether the next one has to wait until the last one is on its way, because they keep a distance."""
+        return self.unsent > 0 and (self._bounds.interval > 0 or self.window.gap > 0)
+
+    def _tried_at(self) -> float:
+        """When the trial counts as accepted unless it is refused."""
+        trial = self._trial
+        return math.inf if trial is None or not trial.sent else trial.sent_at + self.patience
+
     def _held(self, now: float) -> bool:
         """Whether the ceiling is near, and it is too early to look above it."""
-        return self.window.limit + 1 >= self.window.ceiling and now < self.window.look_at
+        return self.window.limit + 1 >= self.window.ceiling and now < self._looks_at()
 
     def _grows_at(self) -> float:
-        """When the limit grows because nobody was refused; never before its last growth was made use of."""
+        """When the limit grows because nobody was refused; never before its last growth is on its way."""
         window = self.window
-        if window.limit >= self._bounds.most or self.last_sent < self._moved_at:
+        if window.limit >= self._bounds.most or self.last_sent < self._moved_at or self.unsent:
             return math.inf
         at = self.last_sent + self.patience
-        return max(at, window.look_at) if window.limit + 1 >= window.ceiling else at
+        return max(at, self._looks_at()) if window.limit + 1 >= window.ceiling else at
+
+    def _looks_at(self) -> float:
+        """When it may grow to the ceiling: after so much time, and after so many calls unless those take very long."""
+        if self._served >= CALLS_BETWEEN_LOOKS:
+            return self.window.look_at
+        return max(self.window.look_at, self._paused_at + LONGEST_HOLD_S)
 
     def _grow(self, now: float) -> None:
         window = self.window
@@ -296,12 +331,13 @@ class Throttle:
         window = self.window
         pause = self._delay(hint)
         window.opens_at = max(window.opens_at, now + pause)
-        window.look_at = now + min(LONGEST_HOLD_S, PAUSES_BETWEEN_LOOKS * (pause + self.patience))
-        self._crowd = self.in_flight
-        if window.on_trial:
-            window.limit, window.step = 1.0, 1.0
-        elif self._crowd > 1:
+        costs = max(hint or self._bounds.cooldown + FIRST_DELAY_S, self._bounds.retry_after) + self.patience
+        window.look_at = now + min(LONGEST_HOLD_S, PAUSES_BETWEEN_LOOKS * costs)
+        self._crowd = self.in_flight + self.others
+        if self._crowd > 1:
             self._cut()
+        elif window.on_trial:
+            window.limit, window.step = 1.0, 1.0
         else:
             self._slow_down(now)
         window.refusals += 1

@@ -20,7 +20,7 @@ DECISIONS = {
 STATE = {"memory", "guesses", "settings", "gate"}
 SEAM = {"hookspecs", "manners", "plugins"}
 BRIDGE = {"exchange", "admission", "engine", "handle"}
-TOP = {"custom_llm", "deployment_hook", "sessions", "installation", "litellm_errors", "calls", "doors", "routers"}
+TOP = {"custom_llm", "deployment_hook", "sessions", "installation", "litellm_errors", "calls", "doors", "routers", "routing"}
 NETWORK = {"httpx", "httpx2", "httpcore", "aiohttp", "requests", "urllib3", "socket", "ssl"}
 OURS = "litellm_gateway_plugin"
 

@@ -1,0 +1,112 @@
+"""What a call has to do with a litellm Router: whose attempt it is, which deployments it had to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import litellm
+
+METADATA = ("metadata", "litellm_metadata")
+"""Where a Router leaves its note: the second for the bridged surfaces, whose callers own the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterCall:
+    """One attempt of a Router's.
+
+    Attributes:
+        group: the model group that was asked for; an alias, a name that a wildcard serves, or a deployment's own id.
+        deployment: the id of the deployment that was chosen.
+        team: the team of the proxy's caller; some groups are one team's alone.
+    """
+
+    group: str
+    deployment: str
+    team: str | None = None
+
+
+def router_call(params: Mapping[str, Any]) -> RouterCall | None:
+    """Whether a call is a Router's attempt.
+
+    Args:
+        params: the litellm params of the call, as in `logging_obj.litellm_params`.
+    """
+    for name in METADATA:
+        note = params.get(name) or {}
+        group = note.get("model_group") if isinstance(note, Mapping) else None
+        deployment = _id(note) or _id(params)
+        if isinstance(group, str) and deployment is not None:
+            return RouterCall(group, deployment, note.get("user_api_key_team_id"))
+    return None
+
+
+def group_params(call: RouterCall) -> tuple[Mapping[str, Any], ...]:
+    """The litellm params of every deployment among which the Router chooses; () when no Router knows the deployment.
+
+    The dictionaries are the Router's own: they are to be read only. They are looked up anew each time, which takes
+    less than 10 µs, because a Router's deployments may change at any time.
+    """
+    for router in _routers():
+        chosen = _deployment(router, call.deployment)
+        if chosen is not None:
+            group = _group(router, call)
+            listed = any(_id(member) == call.deployment for member in group)
+            return tuple(member["litellm_params"] for member in (group if listed else (chosen,)))
+    return ()
+
+
+def router_of(deployment: str) -> Any:
+    """The Router that has a deployment, to be read only; None when no Router knows it."""
+    return next((router for router in _routers() if _deployment(router, deployment) is not None), None)
+
+
+def leave_uncooled(logging_obj: Any) -> None:
+    """Make the Router leave the deployment in its choice after the error that is about to be raised.
+
+    What is set belongs to this call; the deployment's own settings stay as they are.
+    """
+    params = (getattr(logging_obj, "model_call_details", None) or {}).get("litellm_params")
+    if not isinstance(params, dict):
+        return
+    params["cooldown_time"] = 0
+    info = params.get("model_info")
+    if isinstance(info, dict) and info.get("cooldown_time") is not None:
+        params["model_info"] = {**info, "cooldown_time": 0}  # newer litellm looks here first
+
+
+def _id(holder: Any) -> str | None:
+    info = holder.get("model_info") if isinstance(holder, Mapping) else None
+    found = info.get("id") if isinstance(info, Mapping) else None
+    return None if found is None else str(found)
+
+
+def _routers() -> Iterator[Any]:
+    """The Routers of this process, the newest first: each has put methods of its own into litellm's callback lists."""
+    seen: set[int] = set()
+    for callback in chain(reversed(litellm.failure_callback or ()), reversed(litellm.success_callback or ())):
+        owner = getattr(callback, "__self__", None)
+        if isinstance(owner, litellm.Router) and id(owner) not in seen:
+            seen.add(id(owner))
+            yield owner
+
+
+def _registry(router: Any) -> Any:
+    """What newer Routers are asked through; the methods used without it are deprecated there."""
+    return router.registry() if hasattr(router, "registry") else None
+
+
+def _deployment(router: Any, deployment: str) -> Mapping[str, Any] | None:
+    registry = _registry(router)
+    found: Mapping[str, Any] | None = (
+        router.get_model_info(deployment) if registry is None else registry.deployment_dict(deployment)
+    )
+    return found
+
+
+def _group(router: Any, call: RouterCall) -> Sequence[Mapping[str, Any]]:
+    registry = _registry(router)
+    ask = router.get_model_list if registry is None else registry.deployments
+    return ask(model_name=call.group, team_id=call.team) or ()

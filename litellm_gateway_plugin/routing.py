@@ -1,0 +1,203 @@
+"""The gate and the stock Router: a group's next attempt goes where there is room, and waits where there is none.
+
+An asynchronous Router asks the callback which deployments are to be left out (`choose`). A synchronous one asks nobody:
+there the attempt that would have to wait is refused at once while another gateway of the group is open (`elsewhere`),
+and the Router goes on to that one. After a refusal the Router lets the deployment cool down for the time of our hint. It
+must not when nothing else is open, or it would fail calls that the gate would serve in time (`settle_cooldown`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .admission import Reserved, place_for, reserved
+from .bodies import CHAT
+from .doors import PROVIDER, door_for
+from .errors import InvalidInput
+from .gate import Pass, Place, Ticket
+from .handle import Gateway, time_limits
+from .routers import group_params, leave_uncooled, router_call, router_of
+
+TAKE_S = 5.0
+"""Seconds for which room is kept for a call that the Router is about to make."""
+SHUFFLE = "simple-shuffle"
+ROUTERS_OWN_RETRIES = 2
+"""What the stock Router does when nobody has told it otherwise (the OpenAI client's default)."""
+
+Deployment = dict[str, Any]
+
+
+def place_of(gateway: Gateway, params: Mapping[str, Any]) -> Place | None:
+    """Where a deployment's requests go, None when they do not pass the gate.
+
+    Args:
+        gateway: the installation.
+        params: the deployment's litellm params.
+    """
+    model, provider = str(params.get("model") or ""), params.get("custom_llm_provider")
+    base = params.get("api_base") or params.get("base_url")
+    door = door_for(gateway, model, provider, base, gateway.names)
+    if door is None:
+        return None
+    wanted = model.removeprefix(door.prefix or f"{PROVIDER}/")
+    headers = params.get("extra_headers") or params.get("headers") or {}
+    try:
+        ask, _ = gateway.ask(surface=CHAT, model=wanted, api_base=base, api_key=params.get("api_key"), headers=headers)
+    except InvalidInput:
+        return None  # the attempt itself will say what is wrong
+    return place_for(ask, gateway.memory.served_id(ask) or ask.model)
+
+
+async def choose(gateway: Gateway, deployments: Sequence[Deployment], asked: Mapping[str, Any]) -> Sequence[Deployment]:
+    """The deployments among which the Router may choose now: those of one upstream that has room.
+
+    Waits while none has, and keeps the room for the attempt that follows. Of several upstreams with room it takes one
+    as the Router's own shuffle would, by `order` and by weight; any other strategy chooses for itself among them.
+
+    Args:
+        gateway: the installation.
+        deployments: what the Router would choose from.
+        asked: the call's arguments, as the Router knows them.
+    """
+    candidates = _candidates(deployments, asked)
+    places = [place_of(gateway, each["litellm_params"]) for each in candidates]
+    if gateway.gate is None or len(set(places)) < 2:
+        return deployments
+    waits = dict(zip(places, _waits(gateway, places), strict=True))
+    open_now = [each for each, place in zip(candidates, places, strict=True) if waits[place] == 0]
+    router = router_of(str(candidates[0].get("model_info", {}).get("id")))
+    if open_now and getattr(router, "routing_strategy", SHUFFLE) != SHUFFLE:
+        return open_now
+    ranked = [place for _, place in sorted(zip(map(_rank, candidates), places, strict=True), key=lambda pair: pair[0])]
+    ranked.sort(key=lambda place: waits[place] > 0)
+    chosen = (
+        None if ranked[0] is None else await _reserve(gateway, ranked, _seconds(gateway, asked, candidates, router))
+    )
+    if ranked[0] is not None and chosen is None:
+        return deployments
+    return [each for each, place in zip(candidates, places, strict=True) if place == chosen]
+
+
+def elsewhere(gateway: Gateway, params: Mapping[str, Any]) -> Callable[[], bool] | None:
+    """Whether a Router would do better with its next attempt; None for a call without one.
+
+    Args:
+        gateway: the installation.
+        params: the litellm params of the call.
+    """
+    call = router_call(params)
+    note = params.get("metadata") or params.get("litellm_metadata") or {}
+    if call is None or gateway.gate is None or note.get("attempted_retries", 0) >= note.get("max_retries", 0):
+        return None
+    return lambda: _another_is_open(gateway, params)
+
+
+def settle_cooldown(gateway: Gateway, logging_obj: Any, error: Any) -> None:
+    """Before an error about a full gateway reaches the Router.
+
+    Args:
+        gateway: the installation.
+        logging_obj: litellm's, of the failed call.
+        error: the litellm exception; gets the retries that the operator wants.
+    """
+    params = getattr(logging_obj, "litellm_params", None) or {}
+    call = router_call(params)
+    if call is None:
+        return
+    if not _another_is_open(gateway, params):
+        leave_uncooled(logging_obj)
+    wanted, router = gateway.settings.max_retries, router_of(call.deployment)
+    if wanted is not None and getattr(router, "num_retries", None) == ROUTERS_OWN_RETRIES:
+        error.num_retries = wanted
+
+
+def _another_is_open(gateway: Gateway, params: Mapping[str, Any]) -> bool:
+    call = router_call(params)
+    group = group_params(call) if call else ()
+    own = place_of(gateway, {**params, "model": _model_of(params)}) if group else None
+    others = {place for place in (place_of(gateway, each) for each in group) if place != own}
+    return any(wait == 0 for wait in _waits(gateway, list(others)))
+
+
+def _model_of(params: Mapping[str, Any]) -> str:
+    """The deployment's own id, as the Router noted it."""
+    note = params.get("metadata") or {}
+    return str(note.get("deployment") or (params.get("litellm_metadata") or {}).get("deployment") or "")
+
+
+def _waits(gateway: Gateway, places: Sequence[Place | None]) -> list[float]:
+    """Seconds to wait for each; a deployment that does not pass the gate is always open."""
+    known = [place for place in places if place is not None]
+    found = dict(zip(known, gateway.gate.wait_for(known), strict=True)) if gateway.gate is not None else {}
+    return [0.0 if place is None else found.get(place, 0.0) for place in places]
+
+
+def _candidates(deployments: Sequence[Deployment], asked: Mapping[str, Any]) -> list[Deployment]:
+    """Without those that the Router is about to leave out by itself."""
+    order, tried = asked.get("_target_order"), set(asked.get("_excluded_deployment_ids") or ())
+    tried |= set(asked.get("_retry_skipped_deployment_ids") or ())
+    kept = [each for each in deployments if order is None or each["litellm_params"].get("order") == order]
+    return [each for each in kept if each.get("model_info", {}).get("id") not in tried] or kept or list(deployments)
+
+
+def _rank(deployment: Deployment) -> tuple[float, float]:
+    """By `order`, then by chance with the weights that the Router's shuffle looks at."""
+    params = deployment["litellm_params"]
+    weight = float(params.get("weight") or params.get("rpm") or params.get("tpm") or 1)
+    order = params.get("order")
+    return (float("inf") if order is None else float(order)), -(random.random() ** (1 / max(weight, 1e-9)))  # noqa: S311  no secret
+
+
+def _seconds(
+    gateway: Gateway, asked: Mapping[str, Any], deployments: Sequence[Deployment], router: Any
+) -> float | None:
+    """How long the call may wait: its own time-out, else a deployment's, else the Router's."""
+    given = [asked.get("timeout"), *(each["litellm_params"].get("timeout") for each in deployments)]
+    timeout = next((each for each in (*given, getattr(router, "timeout", None)) if each), None)
+    seconds, _ = time_limits(timeout)
+    longest = gateway.settings.max_wait_s
+    return min((each for each in (seconds, longest) if each is not None), default=None)
+
+
+async def _reserve(gateway: Gateway, ranked: Sequence[Place | None], seconds: float | None) -> Place | None:
+    """Room for one request at the first of these places that has some; None when none has in time."""
+    places = tuple(dict.fromkeys(place for place in ranked if place is not None))
+    passed, waited = await _wait(gateway, places, seconds)
+    if passed is None:
+        return None
+    kept = Reserved(passed, waited)
+    reserved.set(kept)
+    asyncio.get_running_loop().call_later(TAKE_S, _give_up, kept)
+    return passed.place
+
+
+async def _wait(gateway: Gateway, places: tuple[Place, ...], seconds: float | None) -> tuple[Pass | None, float]:
+    assert gateway.gate is not None  # noqa: S101  the caller has looked
+    loop, begun = asyncio.get_running_loop(), time.monotonic()
+    arrived = asyncio.Event()
+    expires_at = None if seconds is None else begun + seconds
+    ticket = Ticket(places, expires_at, lambda: _tell(loop, arrived))
+    if not gateway.gate.ask(ticket):
+        try:
+            await asyncio.wait_for(arrived.wait(), seconds)
+        except asyncio.TimeoutError:
+            pass  # as if it had been sent away
+        finally:
+            gateway.gate.withdraw(ticket)
+    return ticket.granted, time.monotonic() - begun
+
+
+def _tell(loop: asyncio.AbstractEventLoop, arrived: asyncio.Event) -> None:
+    """Wake a coroutine from any thread. Raises RuntimeError when its loop is closed."""
+    loop.call_soon_threadsafe(arrived.set)
+
+
+def _give_up(kept: Reserved) -> None:
+    """The Router has made another call than it was about to, or none."""
+    passed, kept.passed = kept.passed, None
+    if passed is not None:
+        passed.leave()
