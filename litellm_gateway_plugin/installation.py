@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 import litellm
+from litellm.constants import DEFAULT_REQUEST_TIMEOUT_SECONDS
 from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
 
 from .catalogue import namespace
@@ -58,6 +59,7 @@ class Installation:
         self._handlers: dict[str, GatewayLLM] = {}
         self._added_names: list[str] = []
         self._sessions = Sessions(current_gateway)
+        self._timeout_before: float | None = None
 
     def register(self) -> None:
         """Put provider, callback and sessions where litellm looks for them. May be called again, to repair."""
@@ -70,7 +72,14 @@ class Installation:
         ):
             self.add_namespace(vendor)
         self._sessions.register()
+        self._time_out()
         self.repair()
+
+    def _time_out(self) -> None:
+        """Set litellm's own default time-out, which its Routers take over too, unless the program has set one."""
+        wanted = self.gateway.settings.timeout_s
+        if wanted is not None and litellm.request_timeout == DEFAULT_REQUEST_TIMEOUT_SECONDS:
+            self._timeout_before, litellm.request_timeout = litellm.request_timeout, wanted
 
     def repair(self) -> None:
         """Put back what a program has replaced wholesale (crewai assigns `litellm.callbacks` at every `LLM()`)."""
@@ -118,6 +127,8 @@ class Installation:
                 entries[:] = [entry for entry in entries if entry is not self.callback]
         self._stay_uncounted()
         self._sessions.unregister()
+        if self._timeout_before is not None and litellm.request_timeout == self.gateway.settings.timeout_s:
+            litellm.request_timeout = self._timeout_before
         self.gateway.close()
 
     def _provide(self, name: str, *, namespace: bool) -> None:

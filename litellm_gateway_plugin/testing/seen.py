@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,6 +43,7 @@ class Seen:
         fault: the name of what went wrong on purpose; empty otherwise.
         sent: how many pieces of the body (events, in a stream) were sent.
         ended: `complete`, `client left`, `cut` (by a fault), empty while it goes on.
+        at: when it had arrived, in seconds of `time.monotonic()`.
     """
 
     number: int
@@ -64,6 +66,7 @@ class Seen:
     fault: str = ""
     sent: int = 0
     ended: Ended = ""
+    at: float = field(default_factory=time.monotonic)
 
     @cached_property
     def body(self) -> Any:
