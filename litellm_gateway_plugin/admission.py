@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .credentials import fingerprint
@@ -29,10 +30,12 @@ class Reserved:
     Attributes:
         passed: None as soon as the call has taken it.
         waited_s: seconds that count against the call's time-out.
+        number: of the ticket; the call keeps its place in line.
     """
 
     passed: Pass | None
     waited_s: float
+    number: int = -1
 
 
 reserved: ContextVar[Reserved | None] = ContextVar("litellm_gateway_reserved", default=None)
@@ -81,32 +84,32 @@ class Admission:
         Raises:
             Full: it may not within the call's time; nothing was sent.
         """
-        if self._gate is None or self._has_reserved(model):
-            return
-        arrived = threading.Event()
-        ticket = self._ticket(model, arrived.set)
-        if not self._gate.ask(ticket):
-            begun = self._clock()
-            try:
-                arrived.wait(self._patience(ticket))
-            finally:
-                self._over(ticket, begun)
-        self._settle(ticket)
+        self.leave()
+        while self._gate is not None and not self._goes(model):
+            arrived = threading.Event()
+            ticket = self._ticket(model, arrived.set)
+            if not self._gate.ask(ticket):
+                begun = self._clock()
+                try:
+                    arrived.wait(self._patience(ticket))
+                finally:
+                    self._over(ticket, begun)
+            self._settle(ticket)
 
     async def aenter(self, model: str) -> None:
         """The same in a coroutine. Raises as `enter`."""
-        if self._gate is None or self._has_reserved(model):
-            return
-        loop = asyncio.get_running_loop()
-        arrived: asyncio.Future[None] = loop.create_future()
-        ticket = self._ticket(model, lambda: _tell(loop, arrived))
-        if not self._gate.ask(ticket):
-            begun = self._clock()
-            try:
-                await asyncio.wait((arrived,), timeout=self._patience(ticket))
-            finally:
-                self._over(ticket, begun)
-        self._settle(ticket)
+        self.leave()
+        while self._gate is not None and not self._goes(model):
+            loop = asyncio.get_running_loop()
+            arrived: asyncio.Future[None] = loop.create_future()
+            ticket = self._ticket(model, partial(_tell, loop, arrived))
+            if not self._gate.ask(ticket):
+                begun = self._clock()
+                try:
+                    await asyncio.wait((arrived,), timeout=self._patience(ticket))
+                finally:
+                    self._over(ticket, begun)
+            self._settle(ticket)
 
     def accepted(self) -> None:
         """The request was let in."""
@@ -129,21 +132,28 @@ class Admission:
         passed, self._passed = self._passed, None
         return passed
 
-    def _has_reserved(self, model: str) -> bool:
-        """Whether somebody has waited already in this call's name, and nobody need wait again."""
+    def _goes(self, model: str) -> bool:
+        """Whether the request has its pass, and the place is as open as it was when the pass was given."""
+        if self._passed is None:
+            self._take_reserved(model)
+        if self._passed is None:
+            return False
+        if not self._passed.send():
+            self.leave()
+        return self._passed is not None
+
+    def _take_reserved(self, model: str) -> None:
+        """Somebody may have waited already in this call's name."""
         found = reserved.get()
         if found is None or found.passed is None or self._number >= 0:
-            return False
-        if found.passed.place != place_for(self._ask, model):
-            return False
-        self._passed, found.passed = found.passed, None
-        self._passed.send()
-        self._deadline.spend(found.waited_s)
-        self.waited_s += found.waited_s
-        return True
+            return
+        if found.passed.place == place_for(self._ask, model):
+            self._passed, found.passed = found.passed, None
+            self._number = found.number
+            self._deadline.spend(found.waited_s)
+            self.waited_s += found.waited_s
 
     def _ticket(self, model: str, wake: Callable[[], None]) -> Ticket:
-        self.leave()
         place = place_for(self._ask, model)
         left = self._deadline.remaining()
         bounds = [seconds for seconds in (left, self._longest) if seconds is not None]
@@ -171,15 +181,14 @@ class Admission:
         self._passed = ticket.granted
         if ticket.granted is None:
             raise self._full(ticket.closed or Closed(0.0))
-        ticket.granted.send()
 
     def _full(self, closed: Closed) -> Full:
         base = str(self._ask.base)
         said = f"{closed.words} That was its last word. " if closed.words else f"The gateway at {base} is busy. "
         if closed.seconds > 0:
-            when = f"The next request may go in {closed.seconds:.2g} s, and this call cannot wait for that"
+            when = f"The next request may go in {_rounded(closed.seconds)} s, and this call cannot wait for that"
         else:
-            when = f"This call waited {self.waited_s:.2g} s for its turn, and its time is over"
+            when = f"This call waited {_rounded(self.waited_s)} s for its turn, and its time is over"
         message = f"{said}{when}. Nothing was sent."
         return Full(
             message, api_base=base, status=TOO_MANY_REQUESTS, retry_after=closed.seconds or CROWDED_S, sent=False
@@ -199,6 +208,10 @@ def refuse(passed: Pass | None, error: Full, policy: Policy) -> None:
     about_key = policy.is_account_limit(error.headers, error.body)
     seconds = passed.refused(error.retry_after, error.message, account=about_key)
     error.retry_after = error.retry_after or seconds or None
+
+
+def _rounded(seconds: float) -> str:
+    return f"{round(seconds, 1) or 0.1:g}"
 
 
 def _tell(loop: asyncio.AbstractEventLoop, arrived: asyncio.Future[Any]) -> None:

@@ -185,14 +185,14 @@ def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def fingerprint(key: str | None) -> str:
-    """A name for a key: a keyed hash, different in every process, unless processes share it, so that it tells nothing."""
+    """A name for a key: a keyed hash, different in every process that does not share it, so that it tells nothing."""
     if key is None:
         return NONE
     return hashlib.blake2b(key.encode(), key=_fingerprint_key, digest_size=12).hexdigest()
 
 
 def share_fingerprints(secret: bytes | None) -> None:
-    """From now on fingerprints are those of every process with this secret, 64 bytes at most; None: this one's alone."""
+    """Have the fingerprints of all processes with this secret (at most 64 bytes); None: those of this one alone."""
     global _fingerprint_key
     _fingerprint_key = _OWN_KEY if secret is None else secret
 

@@ -30,6 +30,8 @@ IDLE_S = 600.0
 """Seconds after which an upstream that nobody asks for is forgotten."""
 MAX_THROTTLES = 4096
 LINGER_S = 1.0
+LONGEST_REST_S = 5.0
+"""Seconds after which the pacemaker looks whether there still is a line."""
 SHORTEST_BEAT_S = 0.001
 
 Name = tuple[str, str, str]
@@ -130,9 +132,9 @@ class Pass:
         self._of_account = of_account
         self._left = False
 
-    def send(self) -> None:
-        """The request is on its way from now on."""
-        self._gate._send(self._parts())
+    def send(self) -> bool:
+        """The request is on its way from now on; False when it must not, because somebody was refused in between."""
+        return self._gate._send(self._parts())
 
     def accepted(self) -> None:
         """The request was let in."""
@@ -276,7 +278,7 @@ class Gate:
         return self._beats_at
 
     def join(self, ask_others: Callable[[], None]) -> None:
-        """There are other processes; `ask_others` has `survey` and `learn` called soon. It takes no time and no lock."""
+        """There are other processes. `ask_others` has `survey` and `learn` called soon, without a lock or a wait."""
         with self._lock:
             self._ask_others = ask_others
             for throttle in self._throttles.values():
@@ -334,14 +336,17 @@ class Gate:
             throttle.forget_requests()
         self._begin()
 
-    def _send(self, parts: Iterable[tuple[Throttle, Trip]]) -> None:
+    def _send(self, parts: tuple[tuple[Throttle, Trip], ...]) -> bool:
         with self._lock:
             now = self._clock()
+            if not all(throttle.may_send(trip, now) for throttle, trip in parts):
+                return False
             for throttle, trip in parts:
                 throttle.send(trip, now)
             woken = self._serve(now) if self._lines else []
             self._arm(now)
         self._wake(woken)
+        return True
 
     def _accepted(self, parts: tuple[tuple[Throttle, Trip], tuple[Throttle, Trip]]) -> None:
         with self._lock:
@@ -385,13 +390,17 @@ class Gate:
 
     def _welcome_back(self, now: float) -> None:
         """What the collector found, and what time has done."""
+        found = False
         while not self._left_behind.empty():
             try:
                 ghost = self._left_behind.get_nowait()
             except queue.Empty:  # the pacemaker was faster
                 break
+            found = True
             for throttle, trip in (ghost.of_upstream, ghost.of_account) if ghost else ():
                 throttle.done(trip)
+        if found and self._thread not in (None, threading.current_thread()):
+            self._left_behind.put(None)  # it was the pacemaker's call, too
         if now >= self._sweep_at or len(self._throttles) > MAX_THROTTLES:
             self._sweep(now)
 
@@ -550,7 +559,7 @@ class Gate:
 
     def _rest(self, at: float) -> None:
         """Until then, or until something comes back; for a moment when there is nothing to wait for."""
-        seconds = LINGER_S if not self._lines else None if math.isinf(at) else max(0.0, at - self._clock())
+        seconds = LINGER_S if not self._lines else min(LONGEST_REST_S, max(0.0, at - self._clock()))
         try:
             ghost = self._left_behind.get(timeout=seconds)
         except queue.Empty:

@@ -2,8 +2,8 @@
 
 An asynchronous Router asks the callback which deployments are to be left out (`choose`). A synchronous one asks nobody:
 there the attempt that would have to wait is refused at once while another gateway of the group is open (`elsewhere`),
-and the Router goes on to that one. After a refusal the Router lets the deployment cool down for the time of our hint. It
-must not when nothing else is open, or it would fail calls that the gate would serve in time (`settle_cooldown`).
+and the Router goes on to that one. A refused deployment cools down in the Router for the time of our hint. It must not
+when nothing else is open, or the Router would fail calls that the gate would serve in time (`settle_cooldown`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .admission import Reserved, place_for, reserved
 from .bodies import CHAT
 from .doors import PROVIDER, door_for
 from .errors import InvalidInput
-from .gate import Pass, Place, Ticket
+from .gate import Place, Ticket
 from .handle import Gateway, time_limits
 from .routers import group_params, leave_uncooled, router_call, router_of
 
@@ -166,20 +166,20 @@ def _seconds(
 async def _reserve(gateway: Gateway, ranked: Sequence[Place | None], seconds: float | None) -> Place | None:
     """Room for one request at the first of these places that has some; None when none has in time."""
     places = tuple(dict.fromkeys(place for place in ranked if place is not None))
-    passed, waited = await _wait(gateway, places, seconds)
-    if passed is None:
+    begun = time.monotonic()
+    ticket = await _served(gateway, places, seconds)
+    if ticket.granted is None:
         return None
-    kept = Reserved(passed, waited)
+    kept = Reserved(ticket.granted, time.monotonic() - begun, ticket.number)
     reserved.set(kept)
     asyncio.get_running_loop().call_later(TAKE_S, _give_up, kept)
-    return passed.place
+    return ticket.granted.place
 
 
-async def _wait(gateway: Gateway, places: tuple[Place, ...], seconds: float | None) -> tuple[Pass | None, float]:
+async def _served(gateway: Gateway, places: tuple[Place, ...], seconds: float | None) -> Ticket:
     assert gateway.gate is not None  # noqa: S101  the caller has looked
-    loop, begun = asyncio.get_running_loop(), time.monotonic()
-    arrived = asyncio.Event()
-    expires_at = None if seconds is None else begun + seconds
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+    expires_at = None if seconds is None else time.monotonic() + seconds
     ticket = Ticket(places, expires_at, lambda: _tell(loop, arrived))
     if not gateway.gate.ask(ticket):
         try:
@@ -188,7 +188,7 @@ async def _wait(gateway: Gateway, places: tuple[Place, ...], seconds: float | No
             pass  # as if it had been sent away
         finally:
             gateway.gate.withdraw(ticket)
-    return ticket.granted, time.monotonic() - begun
+    return ticket
 
 
 def _tell(loop: asyncio.AbstractEventLoop, arrived: asyncio.Event) -> None:

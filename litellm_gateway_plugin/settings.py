@@ -227,7 +227,7 @@ class GatewaySettings(BaseSettings):
 
 
 def redis_from(environment: Mapping[str, str]) -> str | None:
-    """The Redis that litellm itself would use, as a URL: `REDIS_URL`, or `REDIS_HOST` and its like; None without one."""
+    """The URL of the Redis that litellm itself uses: `REDIS_URL`, or made of `REDIS_HOST` and its like."""
     if environment.get("REDIS_URL"):
         return environment["REDIS_URL"]
     host = environment.get("REDIS_HOST")

@@ -44,6 +44,7 @@ class Standing:
         in_flight: requests under way.
         waiting: requests in line.
         spacing: seconds between two requests at least, 0 for no spacing.
+        trying: whether a trial is under way.
         slots: moments wanted.
         most: what the operator allows in flight, math.inf for no bound.
         leaving: whether the process has no more to do with it, for now.
@@ -56,6 +57,7 @@ class Standing:
     refused: int
     in_flight: int
     waiting: int
+    trying: bool
     spacing: float
     slots: int
     most: float
@@ -165,7 +167,7 @@ class SharedThrottle(Throttle):
 
     def standing(self, waiting: int, now: float, *, leaving: bool = False) -> Standing:
         """What the others are to know now."""
-        if self.window.on_trial and self._trial is not None and now >= self._trial.sent_at + self.patience:
+        if self.window.on_trial and now >= self._tried_at():
             self._succeeded()
         spacing = max(self._bounds.interval, self.window.gap)
         return Standing(
@@ -176,6 +178,7 @@ class SharedThrottle(Throttle):
             self._lost,
             self.in_flight,
             waiting,
+            self._trial is not None,
             spacing,
             slots_wanted(waiting, spacing, len(self.slots or ())),
             self._bounds.most,

@@ -6,14 +6,15 @@
 --   l  its limit, -1 = none  c  1 while on trial
 --   n  the next moment when requests are spaced
 --   t  who may try, and u until when
---   m:<process>  "in_flight waiting granted seen_at"
+--   m:<process>  "in_flight waiting granted trying seen_at"
 -- ARGV[1]   this process; then WIDTH values for each throttle, in the order of `sharing.arguments`
 -- Answer:   the time, the guesses' number, then a list for each throttle
 
-local WIDTH = 12
+local WIDTH = 13
 local GONE_S = 3       -- a process that was not seen for so long is gone
 local TRIAL_S = 3      -- for so long one process alone may try
 local TURN_S = 0.5     -- what cannot be divided goes round
+local LONGEST_S = 7200 -- no pause is longer
 local KEPT_S = 120     -- a hash outlives its last use by so much, or its pause by half of that
 
 local time = redis.call('TIME')
@@ -57,7 +58,7 @@ local function sync(key, at)
   local in_flight, waiting = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   local wanted, spacing = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
   local most, limit, on_trial = tonumber(ARGV[at + 7]), ARGV[at + 8], ARGV[at + 9]
-  local opens_at, window = tonumber(ARGV[at + 10]), ARGV[at + 11]
+  local trying, opens_at, window = ARGV[at + 10], tonumber(ARGV[at + 11]), ARGV[at + 12]
 
   local fields, members = {}, {}
   local all = redis.call('HGETALL', key)
@@ -65,11 +66,16 @@ local function sync(key, at)
     local name, value = all[i], all[i + 1]
     if string.sub(name, 1, 2) == 'm:' then
       local id = string.sub(name, 3)
-      local a, b, c, d = string.match(value, '^(%d+) (%d+) (%d+) ([%d.]+)$')
-      if not a or now - tonumber(d) > GONE_S or tonumber(d) > now + GONE_S then
+      local a, b, c, d, seen = string.match(value, '^(%d+) (%d+) (%d+) (%d) ([%d.]+)$')
+      if not a or math.abs(now - tonumber(seen)) > GONE_S then
         redis.call('HDEL', key, name)
       elseif id ~= me then
-        members[id] = {flying = tonumber(a), want = a + b, held = math.max(tonumber(a), tonumber(c))}
+        members[id] = {
+          flying = tonumber(a),
+          want = a + b,
+          held = math.max(tonumber(a), tonumber(c)),
+          tries = tonumber(b) > 0 or d == '1',
+        }
       end
     else
       fields[name] = value
@@ -78,7 +84,8 @@ local function sync(key, at)
 
   -- the window: who began from the one that counts may replace it
   local name, taken = fields.v, 0
-  local opens = tonumber(fields.o) or 0
+  local opens = math.min(tonumber(fields.o) or 0, now + LONGEST_S)
+  opens_at = math.min(opens_at, now + LONGEST_S)
   if not name or (changed and name == base) then
     taken = 1
     if opens_at > opens then opens = opens_at end
@@ -107,10 +114,14 @@ local function sync(key, at)
       grant = math.max(0, math.min(part(room, wants), room - held))
     end
     if fields.c == '1' then
-      local holder = fields.t
-      local known = holder == me or (holder and members[holder] and members[holder].want > 0)
-      if not known or now >= (tonumber(fields.u) or 0) then holder = nil end
-      if not holder and wants[me] > 0 then
+      local tries, rivals = {[me] = waiting > 0 or trying == '1'}, 0
+      for id, member in pairs(members) do
+        tries[id] = member.tries
+        rivals = rivals + (member.tries and 1 or 0)
+      end
+      local holder, last = fields.t, fields.t
+      if holder and (not tries[holder] or now >= (tonumber(fields.u) or 0)) then holder = nil end
+      if not holder and tries[me] and (last ~= me or rivals == 0) then -- who had it leaves it to another
         holder = me
         redis.call('HSET', key, 't', me, 'u', seconds(math.max(now, opens) + TRIAL_S))
       end
@@ -120,13 +131,12 @@ local function sync(key, at)
       if fields.t then redis.call('HDEL', key, 't', 'u') end
     end
     if spacing > 0 and wanted > 0 then
-      first = math.max(now, opens, tonumber(fields.n) or 0)
-      if first > now + 3600 then first = now end
+      first = math.max(now, opens, math.min(tonumber(fields.n) or 0, now + LONGEST_S))
       slots = wanted
       redis.call('HSET', key, 'n', seconds(first + slots * spacing))
     end
     redis.call('HSET', key, 'm:' .. me,
-      string.format('%d %d %d %s', in_flight, waiting, math.max(0, grant), seconds(now)))
+      string.format('%d %d %d %s %s', in_flight, waiting, math.max(0, grant), trying, seconds(now)))
   end
   redis.call('EXPIRE', key, math.ceil(math.max(KEPT_S, opens - now + KEPT_S / 2)))
   return {name, taken, fields.w, seconds(opens), grant, may_try, flying, seconds(first), slots}

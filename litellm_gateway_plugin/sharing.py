@@ -62,6 +62,7 @@ CHANGED = b"#"
 SYNC = (Path(__file__).parent / "sharing.lua").read_text("utf-8")
 NOTE = """
 local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], '#', time[1] .. '.' .. time[2])
 for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 local over = redis.call('HLEN', KEYS[1]) - 1 - tonumber(ARGV[1])
 if over > 0 then
@@ -74,9 +75,7 @@ if over > 0 then
     end
   end
 end
-redis.call('HSET', KEYS[1], '#', time[1] .. '.' .. time[2])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-return time[1] .. '.' .. time[2]
 """
 """KEYS[1]: the guesses. ARGV: how many there may be, their seconds, then names and guesses by turns."""
 
@@ -177,10 +176,9 @@ class Link:
         self._moments.saw(sent_at, float(answer[0]), self._clock())
         self._changed = answer[1]
         self._joined.update(keys[1:])
-        return [
-            (each, news(part, each.standing, self._moments, self._clock()))
-            for each, part in zip(told, answer[2:], strict=True)
-        ]
+        now = self._clock()
+        heard = zip(told, answer[2:], strict=True)
+        return [(each, news(part, each.standing, self._moments, now)) for each, part in heard]
 
     def note(self, guesses: Mapping[str, str]) -> None:
         """Tell new guesses."""
@@ -234,7 +232,9 @@ class Sharer:
         self._link: Link | None = None
         self._inherited: list[Link] = []
         self._warned = False
+        self._told_at = -math.inf
         self.guesses = SharedGuesses(secret, disk, self.nudge)
+        self._secret = secret
         self._begin()
         share_fingerprints(secret)
         if gate is not None:
@@ -251,6 +251,7 @@ class Sharer:
 
     def start(self, seconds: float = START_S) -> None:
         """Connect, and wait for so long until that has succeeded or failed."""
+        share_fingerprints(self._secret)  # the sharer before this one may have ended in the meantime
         self.nudge()
         self._tried.wait(seconds)
 
@@ -310,6 +311,7 @@ class Sharer:
         told, busy = self._gate.survey(RECENT_S) if self._gate is not None else ([], False)
         if told and self._gate is not None:
             self._gate.learn(link.sync(told))
+            self._told_at = self._clock()
         if link.has_guesses:
             self.guesses.learn(link.guesses())
         notes = self.guesses.news()
@@ -354,8 +356,9 @@ class Sharer:
             self._nudges.get(timeout=seconds)
         except queue.Empty:
             return
-        if not self._closing:
-            time.sleep(SHORTEST_S)  # so that what comes together is told together
+        early = self._told_at + SHORTEST_S - self._clock()
+        if early > 0 and not self._closing:
+            time.sleep(early)
         while not self._nudges.empty():
             self._nudges.get()
 
@@ -412,6 +415,7 @@ def arguments(standing: Standing, moments: Moments) -> tuple[str | int | float, 
         _whole(standing.most),
         _whole(window.limit),
         int(window.on_trial),
+        int(standing.trying),
         f"{moments.theirs(window.opens_at):.6f}" if window.opens_at else "0",
         packed(window, moments),
     )

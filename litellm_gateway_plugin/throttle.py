@@ -9,7 +9,7 @@ A `Throttle` stands for an upstream (a model on an origin) or for an account (a 
    when a request is refused (AIMD, driven by losses alone: latency follows the length of an answer and says nothing).
 4. A refusal shows the ceiling: one more than the requests of that moment that were not refused. The next look above it
    may cost a twentieth of the time and of the calls, so it comes twenty pauses and twenty calls later (or after
-   `LONGEST_HOLD_S`), in steps of 1, 2, 4, … A pause is here what a first refusal costs, not what an outage grew it to.
+   `LONGEST_HOLD_S`), in growing steps. A pause is here what a first refusal costs, not what an outage grew it to.
 5. An upstream that refuses even one at a time counts requests per second: then the gap between two of them is learnt.
 
 Refusals are fast and generations are slow: a request that was not refused for a while counts as accepted, however long
@@ -24,7 +24,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 FIRST_LIMIT = 8
-"""Requests at a time to an upstream of which nothing is known; it doubles while none is refused."""
+"""Requests at a time to an upstream of which nothing is known."""
+GROWTH = 1.5
+"""By how much the limit grows, and later its steps, each time that all of it was used and nobody refused."""
 KEPT = 0.9
 """The part of what was in service that stays in use after a refusal."""
 PATIENCE_S = 0.1
@@ -76,7 +78,7 @@ class Window:
 
     limit: float = FIRST_LIMIT
     ceiling: float = math.inf
-    step: float = FIRST_LIMIT
+    step: float = FIRST_LIMIT * (GROWTH - 1)
     look_at: float = 0.0
     opens_at: float = 0.0
     gap: float = 0.0
@@ -122,16 +124,16 @@ class Throttle:
     """
 
     __slots__ = (
-        "_bounds", "_credit", "_crowd", "_jitter", "_moved_at", "_paused_at", "_proofs", "_refusal_s", "_served",
-        "_trial", "in_flight", "last_sent", "may_try", "others", "share", "slots", "unsent", "used_at", "version",
-        "window",
+        "_bounds", "_credit", "_crowd", "_jitter", "_known", "_moved_at", "_paused_at", "_proofs",
+        "_refusal_s", "_served", "_trial", "in_flight", "last_sent", "may_try", "others", "share", "slots",
+        "unsent", "used_at", "version", "window",
     )  # fmt: skip
 
     def __init__(self, bounds: Bounds, jitter: Jitter, first_limit: float = FIRST_LIMIT) -> None:
         first = min(first_limit, bounds.most)
         self._bounds = bounds
         self._jitter = jitter
-        self.window = Window(limit=first, step=first)
+        self.window = Window(limit=first, step=max(1.0, first * (GROWTH - 1)))
         self.in_flight = 0
         self.unsent = 0
         self.others = 0
@@ -144,6 +146,7 @@ class Throttle:
         self._trial: Trip | None = None
         self._credit = 0
         self._crowd = 0
+        self._known: float | None = None
         self._served = 0
         self._proofs = 0
         self._moved_at = -math.inf
@@ -208,6 +211,10 @@ class Throttle:
         self.last_sent = now
         return trip
 
+    def may_send(self, trip: Trip, now: float) -> bool:
+        """Whether a request that was let go may still go: nobody was refused in between."""
+        return trip.sent or now >= self.window.opens_at
+
     def send(self, trip: Trip, now: float) -> None:
         """The request is on its way now."""
         if not trip.sent:
@@ -221,7 +228,7 @@ class Throttle:
             return
         trip.settled = True
         self._served += 1
-        if trip.sent_at >= self._paused_at:
+        if trip.sent_at > self._paused_at:
             self._succeeded()
         self._narrow(now)
         if demand or self.in_flight >= self.allowed:
@@ -242,7 +249,7 @@ class Throttle:
         """
         trip.settled = True
         self._refusal_s = min(SLOWEST_REFUSAL_S, max(self._refusal_s, now - trip.sent_at))
-        if trip.sent_at < self._paused_at:
+        if trip.sent_at <= self._paused_at:
             self._refused_again(now, hint)
         else:
             self._pause(now, hint)
@@ -313,7 +320,7 @@ class Throttle:
         if window.limit + 1 >= window.ceiling:
             window.ceiling, window.step = math.inf, 1.0
         window.limit = min(window.limit + window.step, window.ceiling - 1)
-        window.step *= 2
+        window.step = math.ceil(window.step * GROWTH)
         self._credit = 0
         self._proofs = 0
         self._moved_at = now
@@ -333,7 +340,8 @@ class Throttle:
         window.opens_at = max(window.opens_at, now + pause)
         costs = max(hint or self._bounds.cooldown + FIRST_DELAY_S, self._bounds.retry_after) + self.patience
         window.look_at = now + min(LONGEST_HOLD_S, PAUSES_BETWEEN_LOOKS * costs)
-        self._crowd = self.in_flight + self.others
+        self._crowd = self.in_flight - self.unsent + self.others
+        self._known = window.ceiling if math.isinf(self._paused_at) or self._served >= CALLS_BETWEEN_LOOKS else None
         if self._crowd > 1:
             self._cut()
         elif window.on_trial:
@@ -358,6 +366,9 @@ class Throttle:
     def _cut(self) -> None:
         """So many were too many."""
         window = self.window
+        if self._crowd <= 1 and self._known is not None:
+            window.ceiling, window.limit, window.step = self._known, 1.0, 1.0  # all were refused: that shows no ceiling
+            return
         window.ceiling = max(2.0, self._crowd)
         window.limit = max(1.0, math.floor(KEPT * (window.ceiling - 1)))
         window.step = 1.0

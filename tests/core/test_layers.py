@@ -15,12 +15,23 @@ PACKAGE = Path(litellm_gateway_plugin.__file__).parent
 VALUES = {"errors", "urls", "wire.values", "version"}
 DECISIONS = {
     "answers", "credentials", "capacity", "verdicts", "catalogue", "bodies", "eventstream", "streams", "plan",
-    "refusals", "negotiation", "throttle",
+    "refusals", "negotiation", "throttle", "shared_throttle",
 }  # fmt: skip
 STATE = {"memory", "guesses", "settings", "gate"}
+SHARED = {"sharing"}
 SEAM = {"hookspecs", "manners", "plugins"}
 BRIDGE = {"exchange", "admission", "engine", "handle"}
-TOP = {"custom_llm", "deployment_hook", "sessions", "installation", "litellm_errors", "calls", "doors", "routers", "routing"}
+TOP = {
+    "custom_llm",
+    "deployment_hook",
+    "sessions",
+    "installation",
+    "litellm_errors",
+    "calls",
+    "doors",
+    "routers",
+    "routing",
+}
 NETWORK = {"httpx", "httpx2", "httpcore", "aiohttp", "requests", "urllib3", "socket", "ssl"}
 OURS = "litellm_gateway_plugin"
 
@@ -98,10 +109,16 @@ def test_state_and_seam_know_neither_the_wire_nor_litellm(name: str) -> None:
     assert inside(name) <= VALUES | DECISIONS | STATE | SEAM
 
 
+@pytest.mark.parametrize("name", sorted(SHARED))
+def test_what_is_shared_knows_the_state_and_the_client_of_redis(name: str) -> None:
+    assert {top_level(each) for each in outside(name)} == {"redis"}
+    assert inside(name) <= VALUES | DECISIONS | STATE
+
+
 @pytest.mark.parametrize("name", sorted(BRIDGE))
 def test_the_bridge_does_not_know_which_client_sends(name: str) -> None:
     assert outside(name) == set()
-    assert inside(name) <= VALUES | DECISIONS | STATE | SEAM | BRIDGE | {"wire"}
+    assert inside(name) <= VALUES | DECISIONS | STATE | SHARED | SEAM | BRIDGE | {"wire"}
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if top_level(name) not in TOP | {"wire"}])
@@ -130,7 +147,7 @@ def test_no_decision_reads_a_clock(name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", sorted((VALUES | DECISIONS | STATE | SEAM | BRIDGE) - {"settings"}))
+@pytest.mark.parametrize("name", sorted((VALUES | DECISIONS | STATE | SHARED | SEAM | BRIDGE) - {"settings"}))
 def test_only_the_settings_read_the_environment(name: str) -> None:
     names = {node.attr for node in ast.walk(tree(name)) if isinstance(node, ast.Attribute)}
     assert not names & {"environ", "getenv", "environb"}
@@ -144,4 +161,4 @@ def test_where_time_is_known_the_clock_can_be_replaced(name: str) -> None:
 
 
 def test_the_layers_name_modules_that_exist() -> None:
-    assert set(modules()) >= VALUES | DECISIONS | STATE | SEAM | BRIDGE
+    assert set(modules()) >= VALUES | DECISIONS | STATE | SHARED | SEAM | BRIDGE
