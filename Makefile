@@ -23,7 +23,7 @@ BIN := .venv/bin
 # What the environment names as gateways, numbered or not; when it names none, the demonstration brings its own.
 GATEWAYS := $(strip $(foreach name,$(filter CHUTES_API_BASE% LITELLM_GATEWAY_API_BASE%,$(.VARIABLES)),$($(name))))
 
-.PHONY: help demo test lint types unit format matrix bench record clients proxy-venv litserve-venv clean env-test env-demo
+.PHONY: help demo test lint types unit format matrix bench record clients proxy-venv litserve-venv clean env-test env-demo simulate
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -61,6 +61,10 @@ matrix: env-test ## the suite with every litellm of MATRIX_LITELLM, and with eve
 
 bench: env-test ## what a call costs, beside litellm's own providers
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+simulate: env-test ## 1,000 processes at one upstream, simulated: docs/simulation.md's table and pictures
+	@scripts/venv .venv "the pictures" -e '.[plots]'
+	@$(BIN)/python -m benchmarks.simulation $(ARGS)
 
 record: env-test litserve-venv proxy-venv ## record the cassettes anew, from real servers here, and play them once
 	@LITELLM_GATEWAY_RECORD=1 $(BIN)/pytest -q tests/cassettes $(ARGS)

@@ -348,12 +348,15 @@ class Gate:
         self._wake(woken)
         return True
 
+    def _is_wanted(self, throttle: Throttle) -> bool:
+        return any(throttle is line.upstream or throttle is line.account for line in self._lines.values())
+
     def _accepted(self, parts: tuple[tuple[Throttle, Trip], tuple[Throttle, Trip]]) -> None:
         with self._lock:
             now = self._clock()
             on_trial = any(throttle.window.on_trial for throttle, _ in parts)
             for throttle, trip in parts:
-                throttle.accepted(trip, now, demand=bool(self._lines))
+                throttle.accepted(trip, now, demand=self._is_wanted(throttle))
             woken = self._serve(now) if self._lines else []
             self._arm(now)
         self._wake(woken)

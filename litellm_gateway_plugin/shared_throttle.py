@@ -128,7 +128,7 @@ class SharedThrottle(Throttle):
             return False
         self._miss_slots(now)
         room = super().has_room(now)
-        if not room and (self._lacks_slots() or self._is_unused(now)):
+        if not room and (self._lacks_slots() or self._has_room_elsewhere(now)):
             self._ask_others()
         return room
 
@@ -194,6 +194,8 @@ class SharedThrottle(Throttle):
             self.is_member = False
             self.synced_at = -math.inf
             self._be_alone()
+            if self.in_flight:  # somebody came while it said farewell
+                self._ask_others()
         else:
             self.is_member = True
             self.synced_at = now
@@ -245,7 +247,7 @@ class SharedThrottle(Throttle):
     def _lacks_slots(self) -> bool:
         return self.slots is not None and not self.slots
 
-    def _is_unused(self, now: float) -> bool:
+    def _has_room_elsewhere(self, now: float) -> bool:
         """Whether there is room for all that is only not this process's."""
         limit = min(self.window.limit, self._bounds.most)
         return now >= self.opens_at() and not self.window.on_trial and self.in_flight + self.others + 1 <= limit

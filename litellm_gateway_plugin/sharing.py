@@ -158,7 +158,9 @@ class Link:
         self._changed = b""
 
     def open(self) -> None:
-        """Connect: the script is loaded, and with it loaded the clocks are compared."""
+        """Connect, try to write, load the script, and with that done compare the clocks."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hsetnx(GUESSES, CHANGED, "0").expire(GUESSES, GUESSES_FOR_S).execute()
         self.sync(())
         self.sync(())
 

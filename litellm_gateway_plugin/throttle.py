@@ -8,8 +8,8 @@ A `Throttle` stands for an upstream (a model on an origin) or for an account (a 
 3. At most `limit` are in flight: additive growth while all is well, a cut to a little less than what was in service
    when a request is refused (AIMD, driven by losses alone: latency follows the length of an answer and says nothing).
 4. A refusal shows the ceiling: one more than the requests of that moment that were not refused. The next look above it
-   may cost a twentieth of the time and of the calls, so it comes twenty pauses and twenty calls later (or after
-   `LONGEST_HOLD_S`), in growing steps. A pause is here what a first refusal costs, not what an outage grew it to.
+   may cost a twentieth of the time, so it comes twenty pauses later, in growing steps, and after each look in vain
+   twice as late. A pause is here what a first refusal costs, not what an outage grew it to.
 5. An upstream that refuses even one at a time counts requests per second: then the gap between two of them is learnt.
 
 Refusals are fast and generations are slow: a request that was not refused for a while counts as accepted, however long
@@ -36,11 +36,14 @@ FIRST_DELAY_S = 0.5
 """Full jitter without a hint: up to this many seconds, twice as many after each further refusal in a row."""
 LONGEST_DELAY_S = 60.0
 PAUSES_BETWEEN_LOOKS = 20
-CALLS_BETWEEN_LOOKS = 20
+MANY_CALLS = 20
+"""Served between two refusals: then the second one tells of something new."""
 LONGEST_HOLD_S = 300.0
 WIDER = 1.25
 """By how much the gap between two requests grows when it was too small."""
 SMALLEST_GAP_S = 0.002
+LONGEST_GAP_S = 2.0
+"""What asks for a longer gap is an upstream that is full for others' sake: then pauses do, and hurt less later."""
 
 Jitter = Callable[[float], float]
 """A random number of seconds between 0 and the given one."""
@@ -124,9 +127,9 @@ class Throttle:
     """
 
     __slots__ = (
-        "_bounds", "_credit", "_crowd", "_jitter", "_known", "_moved_at", "_paused_at", "_proofs",
-        "_refusal_s", "_served", "_trial", "in_flight", "last_sent", "may_try", "others", "share", "slots",
-        "unsent", "used_at", "version", "window",
+        "_bounds", "_credit", "_crowd", "_in_vain", "_jitter", "_known", "_looking", "_moved_at",
+        "_paused_at", "_proofs", "_refusal_s", "_served", "_trial", "in_flight", "last_sent", "may_try",
+        "others", "share", "slots", "unsent", "used_at", "version", "window",
     )  # fmt: skip
 
     def __init__(self, bounds: Bounds, jitter: Jitter, first_limit: float = FIRST_LIMIT) -> None:
@@ -147,6 +150,8 @@ class Throttle:
         self._credit = 0
         self._crowd = 0
         self._known: float | None = None
+        self._looking = False
+        self._in_vain = 0
         self._served = 0
         self._proofs = 0
         self._moved_at = -math.inf
@@ -298,27 +303,32 @@ class Throttle:
         return math.inf if trial is None or not trial.sent else trial.sent_at + self.patience
 
     def _held(self, now: float) -> bool:
-        """Whether the ceiling is near, and it is too early to look above it."""
-        return self.window.limit + 1 >= self.window.ceiling and now < self._looks_at()
+        """Whether the limit may not grow: the ceiling is near and it is too early to look above, or it is not used."""
+        early = self.window.limit + 1 >= self.window.ceiling and now < self.window.look_at
+        return early or self._is_unused()
+
+    def _is_unused(self) -> bool:
+        """Whether others leave much of the limit unused; then a process that is short of it needs a greater part."""
+        limit = min(self.window.limit, self._bounds.most)
+        return self.share is not None and self.in_flight + self.others < KEPT * limit
 
     def _grows_at(self) -> float:
         """When the limit grows because nobody was refused; never before its last growth is on its way."""
         window = self.window
-        if window.limit >= self._bounds.most or self.last_sent < self._moved_at or self.unsent:
+        if window.limit >= self._bounds.most or self._is_unused():
+            return math.inf
+        if self.last_sent < self._moved_at or self.unsent:
             return math.inf
         at = self.last_sent + self.patience
-        return max(at, self._looks_at()) if window.limit + 1 >= window.ceiling else at
-
-    def _looks_at(self) -> float:
-        """When it may grow to the ceiling: after so much time, and after so many calls unless those take very long."""
-        if self._served >= CALLS_BETWEEN_LOOKS:
-            return self.window.look_at
-        return max(self.window.look_at, self._paused_at + LONGEST_HOLD_S)
+        return max(at, window.look_at) if window.limit + 1 >= window.ceiling else at
 
     def _grow(self, now: float) -> None:
         window = self.window
         if window.limit + 1 >= window.ceiling:
             window.ceiling, window.step = math.inf, 1.0
+            self._looking = True
+        elif math.isinf(window.ceiling):
+            self._looking, self._in_vain = False, 0
         window.limit = min(window.limit + window.step, window.ceiling - 1)
         window.step = math.ceil(window.step * GROWTH)
         self._credit = 0
@@ -339,9 +349,11 @@ class Throttle:
         pause = self._delay(hint)
         window.opens_at = max(window.opens_at, now + pause)
         costs = max(hint or self._bounds.cooldown + FIRST_DELAY_S, self._bounds.retry_after) + self.patience
-        window.look_at = now + min(LONGEST_HOLD_S, PAUSES_BETWEEN_LOOKS * costs)
+        window.look_at = now + min(LONGEST_HOLD_S, PAUSES_BETWEEN_LOOKS * costs * 2.0 ** min(self._in_vain, 8))
+        self._in_vain += self._looking
+        self._looking = False
         self._crowd = self.in_flight - self.unsent + self.others
-        self._known = window.ceiling if math.isinf(self._paused_at) or self._served >= CALLS_BETWEEN_LOOKS else None
+        self._known = window.ceiling if math.isinf(self._paused_at) or self._served >= MANY_CALLS else None
         if self._crowd > 1:
             self._cut()
         elif window.on_trial:
@@ -382,6 +394,7 @@ class Throttle:
             window.gap *= WIDER
         elif self._proofs > 1 and self._served:
             window.gap = max(SMALLEST_GAP_S, (now - self._paused_at) / self._served)
+        window.gap = min(window.gap, LONGEST_GAP_S)
 
     def _narrow(self, now: float) -> None:
         """Try a smaller gap, as rarely as a higher limit."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from litellm_gateway_plugin.gate import Gate, Pass, Place, Ticket
 
-from .sharing import Sharing
+from .sharing import Sharers
 from .world import Call, World
 
 PLACE = Place.of("https://gateway.example", "model", "key")
@@ -92,17 +92,13 @@ class Gated:
         self._numbers: dict[Call, int] = {}
         self._waiting: dict[Call, Ticket] = {}
         self._passes: dict[Call, Pass] = {}
-        self._sharing = Sharing([gate._throttle(PLACE.upstream) for gate in self.gates], world) if share else None
-        if self._sharing:
-            self._exchange()
+        self.sharers = Sharers(world, self.gates, self._beat) if share else None
 
     def begin(self, call: Call) -> None:
         self._world.at(call.born + self._world.scene.timeout, lambda: self._expire(call))
         self._ask(call)
 
     def refused(self, call: Call, hint: float | None) -> None:
-        if self._sharing:
-            self._sharing.refused(call, hint)
         self._passes.pop(call).refused(hint, REFUSED, account=False)
         if call.asked > self._world.scene.retries:
             self._world.fail(call)
@@ -111,8 +107,6 @@ class Gated:
             self._ask(call)
 
     def answered(self, call: Call) -> None:
-        if self._sharing:
-            self._sharing.answered(call)
         passed = self._passes.pop(call)
         passed.accepted()
         passed.leave()
@@ -137,8 +131,7 @@ class Gated:
             self._world.fail(call)
             return
         self._passes[call] = ticket.granted
-        if self._sharing:
-            self._sharing.went(call)
+        ticket.granted.send()
         self._world.send(call)
 
     def _expire(self, call: Call) -> None:
@@ -159,14 +152,3 @@ class Gated:
         if self._beats_at[process] == at:
             self._beats_at[process] = math.inf
             self._beat(process)
-
-    def _exchange(self) -> None:
-        assert self._sharing is not None
-        waiting: dict[int, list[float]] = {}
-        for call in self._waiting:
-            waiting.setdefault(call.process, []).append(call.born)
-        self._sharing.exchange({process: (min(born), len(born)) for process, born in waiting.items()})
-        for process in waiting:
-            self._beat(process)
-        if not self._world.is_over:
-            self._world.at(self._world.now + Sharing.EVERY_S, self._exchange)

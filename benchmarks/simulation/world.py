@@ -160,7 +160,7 @@ class World:
     def fail(self, call: Call) -> None:
         """The call gives up."""
         self.record.failed.append(call)
-        self._end(call)
+        self._end()
 
     def _come(self, call: Call) -> None:
         if self.busy >= self.room:
@@ -180,10 +180,10 @@ class World:
 
     def _answer(self, call: Call) -> None:
         self.record.served.append(call)
-        self._end(call)
+        self._end()
         self.policy.answered(call)
 
-    def _end(self, call: Call) -> None:
+    def _end(self) -> None:
         self._open -= 1
         self.record.over.append(self.now)
 

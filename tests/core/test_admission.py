@@ -427,6 +427,19 @@ def test_a_reserved_pass_is_taken_once_and_its_waiting_counts(enter: Enter) -> N
         reserved.reset(token)
 
 
+def test_a_pass_that_was_given_before_a_pause_is_of_no_use_in_it(enter: Enter) -> None:
+    gate = Gate()
+    token = reserved.set(Reserved(granted(gate), waited_s=0.0, number=3))
+    closed(gate)
+    try:
+        with pytest.raises(Full, match="We are full") as caught:
+            enter(admission(gate, timeout=PATIENCE))
+    finally:
+        reserved.reset(token)
+    assert not caught.value.sent
+    assert in_flight(gate) == 0
+
+
 def test_a_reserved_pass_is_for_its_own_place_alone(enter: Enter) -> None:
     gate = Gate()
     other = granted(gate, "another/model")

@@ -353,6 +353,7 @@ def test_who_leaves_asks_again_when_it_comes_back() -> None:
     tell(throttle, NOTHING, 10.01, leaving=True)
     assert was_member
     assert not throttle.is_member
+    assert asked.times == 0
     assert not throttle.has_room(10.02)
     assert asked.times == 1
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litellm_gateway_plugin.throttle import (
-    CALLS_BETWEEN_LOOKS,
     FIRST_DELAY_S,
     FIRST_LIMIT,
     LONGEST_DELAY_S,
     LONGEST_HOLD_S,
+    MANY_CALLS,
     PATIENCE_S,
     PAUSES_BETWEEN_LOOKS,
     SLOWEST_REFUSAL_S,
@@ -228,7 +228,7 @@ def test_a_trial_finds_its_room_below_the_limit_like_everybody() -> None:
     upstream = known_room(1)
     slow = upstream.go()
     upstream.window.look_at = 0.0
-    upstream.throttle._served = CALLS_BETWEEN_LOOKS
+    upstream.throttle._served = MANY_CALLS
     upstream.now += PATIENCE_S
     upstream.refused(upstream.go(), hint=1.0)
     upstream.open()
@@ -368,37 +368,22 @@ def test_between_refusals_it_stays_just_below_the_ceiling() -> None:
     assert upstream.throttle._grows_at() >= upstream.window.look_at
 
 
-def test_it_looks_above_the_ceiling_after_twenty_pauses_and_twenty_calls() -> None:
+def test_it_looks_above_the_ceiling_after_twenty_pauses_and_twice_as_late_after_each_look_in_vain() -> None:
     upstream = known_room(4)
-    trips = upstream.go_all()
-    upstream.now += 0.01
-    upstream.refused(trips.pop(), hint=2.0)
-    refused_at = upstream.now
-    upstream.served(*trips)
-    upstream.throttle.adopt(Window(**{**_values(upstream.window), "limit": 3.0, "on_trial": False}), upstream.now)
-    assert upstream.window.look_at == pytest.approx(refused_at + PAUSES_BETWEEN_LOOKS * (2.0 + PATIENCE_S))
-    upstream.open()
-    busy = [upstream.go() for _ in range(3)]
-    upstream.now = upstream.window.look_at + 1
-    assert not upstream.has_room()  # three calls are too few to risk another one
-    assert upstream.throttle.room_at(upstream.now) == pytest.approx(refused_at + LONGEST_HOLD_S)
-    for _ in range(CALLS_BETWEEN_LOOKS):
-        upstream.served(busy.pop())
-        busy.append(upstream.go())
-    assert upstream.window.limit == 4
-    assert upstream.window.ceiling == math.inf
-
-
-def test_where_calls_take_minutes_it_looks_after_the_longest_hold() -> None:
-    upstream = known_room(2)
-    trips = upstream.go_all()
-    upstream.refused(trips[0], hint=2.0)
-    upstream.window.on_trial = False
-    upstream.now += LONGEST_HOLD_S - 1
-    upstream.throttle.last_sent = upstream.now - 1
-    assert not upstream.has_room()
-    upstream.now += 1
-    assert upstream.has_room()
+    holds = []
+    for _ in range(5):
+        upstream.throttle.window = Window(limit=4.0, ceiling=5.0, step=1.0, look_at=upstream.now)
+        trips = upstream.go_all()
+        upstream.now += PATIENCE_S
+        trips += upstream.go_all()
+        assert len(trips) == 5
+        upstream.now += 0.01
+        upstream.refused(trips.pop(), hint=2.0)
+        holds.append(upstream.window.look_at - upstream.now)
+        upstream.served(*trips)
+        upstream.open()
+    once = PAUSES_BETWEEN_LOOKS * (2.0 + PATIENCE_S)
+    assert holds == pytest.approx([once, 2 * once, 4 * once, LONGEST_HOLD_S, LONGEST_HOLD_S])
 
 
 def test_an_outage_does_not_put_off_the_next_look() -> None:
@@ -426,7 +411,7 @@ def test_a_first_crowd_that_is_refused_as_a_whole_shows_no_ceiling() -> None:
 def test_above_the_ceiling_it_goes_in_growing_steps() -> None:
     upstream = known_room(4)
     upstream.window.look_at = 0.0
-    upstream.throttle._served = CALLS_BETWEEN_LOOKS
+    upstream.throttle._served = MANY_CALLS
     limits = []
     for _ in range(5):
         upstream.go_all()
