@@ -45,6 +45,8 @@ QUIET_PERIOD_S = 0.5
 RECENT_S = 1.0
 SHORTEST_S = 0.004
 """Nudges that come closer together share a round trip."""
+REST = 4
+"""Round trips of rest after each: as a Redis gets slower, because they are many, its processes ask less often."""
 TIMEOUT_S = 0.2
 """For connecting, and for every answer."""
 RETRY_S = 1.0
@@ -235,6 +237,7 @@ class Sharer:
         self._inherited: list[Link] = []
         self._warned = False
         self._told_at = -math.inf
+        self._rest_s = 0.0
         self.guesses = SharedGuesses(secret, disk, self.nudge)
         self._secret = secret
         self._begin()
@@ -312,8 +315,10 @@ class Sharer:
         self._is_nudged = False
         told, busy = self._gate.survey(RECENT_S) if self._gate is not None else ([], False)
         if told and self._gate is not None:
+            begun = self._clock()
             self._gate.learn(link.sync(told))
             self._told_at = self._clock()
+            self._rest_s = REST * (self._told_at - begun)
         if link.has_guesses:
             self.guesses.learn(link.guesses())
         notes = self.guesses.news()
@@ -321,7 +326,7 @@ class Sharer:
             link.note(notes)
             self.guesses.told(notes)
         if busy:
-            return PERIOD_S
+            return max(PERIOD_S, self._rest_s)
         return QUIET_PERIOD_S if told else None
 
     def _connect(self) -> Link:
@@ -358,7 +363,7 @@ class Sharer:
             self._nudges.get(timeout=seconds)
         except queue.Empty:
             return
-        early = self._told_at + SHORTEST_S - self._clock()
+        early = self._told_at + max(SHORTEST_S, self._rest_s) - self._clock()
         if early > 0 and not self._closing:
             time.sleep(early)
         while not self._nudges.empty():

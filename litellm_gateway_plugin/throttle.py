@@ -8,8 +8,8 @@ A `Throttle` stands for an upstream (a model on an origin) or for an account (a 
 3. At most `limit` are in flight: additive growth while all is well, a cut to a little less than what was in service
    when a request is refused (AIMD, driven by losses alone: latency follows the length of an answer and says nothing).
 4. A refusal shows the ceiling: one more than the requests of that moment that were not refused. The next look above it
-   may cost a twentieth of the time, so it comes twenty pauses later, in growing steps, and after each look in vain
-   twice as late. A pause is here what a first refusal costs, not what an outage grew it to.
+   may cost a fifteenth of the time, so it comes fifteen pauses later, in growing steps, and after each look in vain
+   twice as late, three times at most. A pause is here what a first refusal costs, not what an outage grew it to.
 5. An upstream that refuses even one at a time counts requests per second: then the gap between two of them is learnt.
 
 Refusals are fast and generations are slow: a request that was not refused for a while counts as accepted, however long
@@ -35,7 +35,9 @@ SLOWEST_REFUSAL_S = 5.0
 FIRST_DELAY_S = 0.5
 """Full jitter without a hint: up to this many seconds, twice as many after each further refusal in a row."""
 LONGEST_DELAY_S = 60.0
-PAUSES_BETWEEN_LOOKS = 20
+PAUSES_BETWEEN_LOOKS = 15
+MOST_IN_VAIN = 3
+"""Looks in vain that put the next one off twice as long."""
 MANY_CALLS = 20
 """Served between two refusals: then the second one tells of something new."""
 LONGEST_HOLD_S = 300.0
@@ -349,7 +351,7 @@ class Throttle:
         pause = self._delay(hint)
         window.opens_at = max(window.opens_at, now + pause)
         costs = max(hint or self._bounds.cooldown + FIRST_DELAY_S, self._bounds.retry_after) + self.patience
-        window.look_at = now + min(LONGEST_HOLD_S, PAUSES_BETWEEN_LOOKS * costs * 2.0 ** min(self._in_vain, 8))
+        window.look_at = now + min(LONGEST_HOLD_S, PAUSES_BETWEEN_LOOKS * costs * 2.0 ** min(self._in_vain, MOST_IN_VAIN))
         self._in_vain += self._looking
         self._looking = False
         self._crowd = self.in_flight - self.unsent + self.others
