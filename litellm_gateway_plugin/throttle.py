@@ -351,7 +351,8 @@ class Throttle:
         pause = self._delay(hint)
         window.opens_at = max(window.opens_at, now + pause)
         costs = max(hint or self._bounds.cooldown + FIRST_DELAY_S, self._bounds.retry_after) + self.patience
-        window.look_at = now + min(LONGEST_HOLD_S, PAUSES_BETWEEN_LOOKS * costs * 2.0 ** min(self._in_vain, MOST_IN_VAIN))
+        hold = PAUSES_BETWEEN_LOOKS * costs * 2.0 ** min(self._in_vain, MOST_IN_VAIN)
+        window.look_at = now + min(LONGEST_HOLD_S, hold)
         self._in_vain += self._looking
         self._looking = False
         self._crowd = self.in_flight - self.unsent + self.others

@@ -12,7 +12,6 @@ from litellm_gateway_plugin.throttle import (
     FIRST_DELAY_S,
     FIRST_LIMIT,
     LONGEST_DELAY_S,
-    LONGEST_HOLD_S,
     MANY_CALLS,
     PATIENCE_S,
     PAUSES_BETWEEN_LOOKS,
