@@ -224,7 +224,7 @@ class SharedThrottle(Throttle):
         self.adopt(replace(window, opens_at=max(self.window.opens_at, news.opens_at)), now)
         self.said = self.version
         if lost and math.isfinite(window.ceiling):
-            self._crowd = max(1, int(window.ceiling) - lost)
+            self._crowd = max(1, int(window.ceiling) - lost, self.in_flight + self.others)
             if self._crowd > 1:
                 self._cut()
                 self.version += 1

@@ -357,10 +357,11 @@ class Throttle:
         self._looking = False
         self._crowd = self.in_flight - self.unsent + self.others
         self._known = window.ceiling if math.isinf(self._paused_at) or self._served >= MANY_CALLS else None
-        if self._crowd > 1:
+        if window.on_trial:  # it is closed still: that tells what is in service, and nothing of what it takes when open
+            window.limit, window.step = max(1.0, min(window.limit, self._crowd - 1)), 1.0
+            self._crowd = 0
+        elif self._crowd > 1:
             self._cut()
-        elif window.on_trial:
-            window.limit, window.step = 1.0, 1.0
         else:
             self._slow_down(now)
         window.refusals += 1

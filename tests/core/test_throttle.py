@@ -238,7 +238,7 @@ def test_a_trial_finds_its_room_below_the_limit_like_everybody() -> None:
     assert upstream.has_room()
 
 
-def test_a_trial_that_is_refused_beside_others_shows_how_many_are_too_many_now() -> None:
+def test_a_trial_that_is_refused_beside_others_tells_what_is_in_service_and_nothing_of_the_ceiling() -> None:
     upstream = known_room(10)
     trips = upstream.go_all()
     upstream.now += 0.01
@@ -249,7 +249,7 @@ def test_a_trial_that_is_refused_beside_others_shows_how_many_are_too_many_now()
     assert upstream.throttle.in_flight == 7
     upstream.now += 0.01
     upstream.refused(trial, hint=1.0)
-    assert (upstream.window.ceiling, upstream.window.limit) == (7, 5)
+    assert (upstream.window.ceiling, upstream.window.limit) == (10, 6)
     assert upstream.window.refusals == 2
 
 
