@@ -17,7 +17,6 @@ from .gate import Closed, Gate, Pass, Place, Ticket
 from .negotiation import Ask, Policy
 from .wire import Deadline
 
-TOO_MANY_REQUESTS = 429
 SERVICE_UNAVAILABLE = 503
 CROWDED_S = 1.0
 """Seconds to come back in, when others are in front and no time is known."""
@@ -28,7 +27,7 @@ class Reserved:
     """A pass that was got for a call before the call began, and what that took.
 
     Attributes:
-        passed: None as soon as the call has taken it.
+        passed: None as soon as the call has taken it, and when the waiting was in vain.
         waited_s: seconds that count against the call's time-out.
         number: of the ticket; the call keeps its place in line.
     """
@@ -145,13 +144,14 @@ class Admission:
     def _take_reserved(self, model: str) -> None:
         """Somebody may have waited already in this call's name."""
         found = reserved.get()
-        if found is None or found.passed is None or self._number >= 0:
+        if found is None or self._number >= 0 or (found.passed and found.passed.place != place_for(self._ask, model)):
             return
-        if found.passed.place == place_for(self._ask, model):
+        if found.passed is not None:
             self._passed, found.passed = found.passed, None
             self._number = found.number
-            self._deadline.spend(found.waited_s)
-            self.waited_s += found.waited_s
+        self._deadline.spend(found.waited_s)  # in vain, it may have been
+        self.waited_s += found.waited_s
+        found.waited_s = 0.0
 
     def _ticket(self, model: str, wake: Callable[[], None]) -> Ticket:
         place = place_for(self._ask, model)
@@ -190,9 +190,7 @@ class Admission:
         else:
             when = f"This call waited {_rounded(self.waited_s)} s for its turn, and its time is over"
         message = f"{said}{when}. Nothing was sent."
-        return Full(
-            message, api_base=base, status=TOO_MANY_REQUESTS, retry_after=closed.seconds or CROWDED_S, sent=False
-        )
+        return Full(message, api_base=base, status=closed.status, retry_after=closed.seconds or CROWDED_S, sent=False)
 
 
 def place_for(ask: Ask, model: str) -> Place:
@@ -206,7 +204,7 @@ def refuse(passed: Pass | None, error: Full, policy: Policy) -> None:
     if passed is None:
         return
     about_key = policy.is_account_limit(error.headers, error.body)
-    seconds = passed.refused(error.retry_after, error.message, account=about_key)
+    seconds = passed.refused(error.retry_after, error.message, account=about_key, status=error.status)
     error.retry_after = error.retry_after or seconds or None
 
 

@@ -115,7 +115,7 @@ SUBJECT = (
 )
 ACCOUNT_WORDS = re.compile(
     # the LiteLLM proxy says "for api_key: …" and "rate limit type = team", others "for your organization"
-    rf"(?<!\w)(?:your|for|per|of|by|from|this|type)\W{{1,3}}(?:[\w-]{{1,20}}\W{{1,2}}){{0,2}}(?:{SUBJECT}|token)(?!\w)"
+    rf"(?<!\w)(?:your|for|in|per|of|by|from|this|type)\W{{1,3}}(?:[\w-]{{1,20}}\W{{1,2}}){{0,2}}(?:{SUBJECT}|token)(?!\w)"
     # "userRateLimitExceeded", "Key limit exceeded", "max organization concurrency"
     rf"|(?<!\w){SUBJECT} (?:\w{{1,20}} ){{0,2}}(?:limit|quota|concurrency|budget)"
     r"|(?<!\w)your (?:[\w-]{1,20} ){0,2}(?:limit|quota|usage|balance|budget|concurrency)"
@@ -129,17 +129,6 @@ LIMIT_WORDS = re.compile(
     r"limit|quota|exceed|reached|too many|throttl|budget|concurrency|限|过多|频繁|频率|并发|不足", re.IGNORECASE
 )
 
-# The limit of one model, be it of an account: OpenAI "for gpt-4o in organization …", Groq "for model `…` in
-# organization", Anthropic "(org: …, model: …)", Google "PerProjectPerModel", the LiteLLM proxy's "model_per_key".
-# Azure OpenAI names a tier and counts per deployment (learn.microsoft.com/azure/ai-services/openai/how-to/quota).
-MODEL_LIMIT = re.compile(
-    r"(?<!\w)for (?!requests|tokens|api|key|user|team|the |your |this )\S{1,100} (?:\S{1,40} )?in (?:org|project)"
-    r"|(?<!\w)(?:for|of|on|to|per|this|selected)(?: the| this| base){0,2} (?:model|deployment|engine)(?!\w)"
-    r"|(?<!\w)model per |, model[:=] ?\S|(?<!\w)model (?:account )?(?:rate|rpm|tpm) |under azure open ?ai|模型",
-    re.IGNORECASE,
-)
-ACCOUNT_WINDOW = re.compile(rf"-{SUBJECT}-remaining|-remaining-{SUBJECT}(?:-|\Z)")
-"""A window that says whose it is: the LiteLLM proxy's `x-ratelimit-api_key-remaining-requests`."""
 UPSTREAM = re.compile(r"(?<!\w)upstream(?!\w)|上游", re.IGNORECASE)
 
 UNIT_SECONDS = {
@@ -218,11 +207,10 @@ def is_capacity(status: int, headers: Mapping[str, str], text: str) -> bool:
 def is_account_limit(headers: Mapping[str, str], text: str) -> bool:
     """Whether a refusal is about the caller's key or account as a whole, and so holds for each of its models.
 
-    In this order. A used up window that names its owner says yes. Words about the limit of one model say no, even when
-    they name the organisation too: the next model has a limit of its own, and the headers beside it count this one. Any
-    other used up window says yes. Words about a crowded service or an upstream say no, whatever plan they advertise. A
-    limit that names the caller says yes. One that names nobody ("Too many requests") says no: each model then learns
-    for itself, which costs a request and blocks nothing.
+    In this order. A used up window says yes. Words about a crowded service or an upstream say no, whatever plan they
+    advertise. A limit that names the caller says yes, also when it is that of one model ("for gpt-4o in organization"):
+    another key has a limit of its own, and must not wait for this one. A limit that names nobody ("Too many requests")
+    says no: the model is full for all.
 
     Args:
         headers: of the refusal, names in lower case.
@@ -231,10 +219,6 @@ def is_account_limit(headers: Mapping[str, str], text: str) -> bool:
     said = _beginning(text)
     plain = _words(said)
     fields = _named(headers.items())
-    if any(ACCOUNT_WINDOW.search(name) for name in _windows_of_caller(fields)):
-        return True
-    if MODEL_LIMIT.search(plain):
-        return False
     if _windows_of_caller(fields) or (not UPSTREAM.search(plain) and _windows_of_caller(_named(_members(said)))):
         return True
     if CROWDED_WORDS.search(_plain(said)) or UPSTREAM.search(plain):

@@ -38,7 +38,6 @@ class GatewayLLM(CustomLLM):
         gateway: gives the installation in force.
         name: the provider name under which this object is registered.
         namespace: whether that name is the vendor part of the id, to be put back.
-        before: called at each call; repairs what a program has replaced.
     """
 
     def __init__(self, gateway: Callable[[], Gateway], name: str, *, namespace: bool = False) -> None:

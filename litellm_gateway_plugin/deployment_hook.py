@@ -82,9 +82,9 @@ class GatewayCallback(CustomLogger):
 
     async def async_filter_deployments(
         self,
-        model: str,  # noqa: ARG002  litellm's own
+        model: str,
         healthy_deployments: Any,
-        messages: Any,  # noqa: ARG002  as above
+        messages: Any,  # noqa: ARG002  litellm's own
         request_kwargs: dict[str, Any] | None = None,
         parent_otel_span: Any = None,  # noqa: ARG002  as above
     ) -> Any:
@@ -92,7 +92,7 @@ class GatewayCallback(CustomLogger):
         installation = self._installation()
         if installation is None or not isinstance(healthy_deployments, list) or len(healthy_deployments) < 2:
             return healthy_deployments
-        return list(await choose(installation.gateway, healthy_deployments, request_kwargs or {}))
+        return list(await choose(installation.gateway, model, healthy_deployments, request_kwargs or {}))
 
     def log_failure_event(self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:  # noqa: ARG002  litellm's own
         """Tell the gate of a full gateway that litellm met on a path which the plugin did not carry."""
@@ -118,7 +118,7 @@ class GatewayCallback(CustomLogger):
             return
         headers = dict(getattr(getattr(error, "response", None), "headers", None) or {})
         if CARRIED not in headers and is_foreign(installation.gateway, base):
-            installation.gateway.note_refusal(parse_base(base), str(kwargs.get("model")), headers, str(error))
+            installation.gateway.note_refusal(parse_base(base), str(kwargs.get("model")), headers)
 
 
 def _check(base: Any, model: str) -> None:

@@ -19,16 +19,20 @@ import random
 import threading
 import time
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .shared_throttle import HOLD_S, News, SharedThrottle, Standing
 from .throttle import FIRST_LIMIT, Bounds, Throttle, Trip
 
+FULL = 429
+"""The status to report when nobody has said another one."""
 IDLE_S = 600.0
 """Seconds after which an upstream that nobody asks for is forgotten."""
 MAX_THROTTLES = 4096
+TAKE_S = 5.0
+"""Seconds for which room is kept for somebody who does not come: an event loop may have been stopped for good."""
 LINGER_S = 1.0
 LONGEST_REST_S = 5.0
 """Seconds after which the pacemaker looks whether there still is a line."""
@@ -62,11 +66,13 @@ class Closed:
 
     Attributes:
         seconds: until the place opens, as far as is known; 0 when it is only crowded.
-        words: what the gateway said when it last refused somebody.
+        words: what the gateway said when it last refused somebody with the same key.
+        status: that it answered then, or 429.
     """
 
     seconds: float
     words: str = ""
+    status: int = FULL
 
 
 @dataclass(slots=True, eq=False)
@@ -109,13 +115,6 @@ class _Line:
     account: SharedThrottle
     tickets: OrderedDict[int, Ticket] = field(default_factory=OrderedDict)
 
-    def has_room(self, now: float) -> bool:
-        return self.upstream.has_room(now) and self.account.has_room(now)
-
-    def room_at(self, now: float) -> float:
-        full = [each for each in (self.upstream, self.account) if not each.has_room(now)]
-        return max((each.room_at(now) for each in full), default=now)
-
     def first(self) -> int:
         return next(iter(self.tickets))
 
@@ -123,41 +122,46 @@ class _Line:
 class Pass:
     """The right to have one request under way. It is given back with `leave`, or when nobody holds it any more."""
 
-    __slots__ = ("_gate", "_left", "_of_account", "_of_upstream", "place")
+    __slots__ = ("__weakref__", "_epoch", "_gate", "_left", "_of_account", "_of_upstream", "place")
 
     def __init__(self, gate: Gate, place: Place, of_upstream: tuple[Throttle, Trip], of_account: tuple[Throttle, Trip]):
         self.place = place
         self._gate = gate
         self._of_upstream = of_upstream
         self._of_account = of_account
+        self._epoch = gate._epoch
         self._left = False
 
     def send(self) -> bool:
         """The request is on its way from now on; False when it must not, because somebody was refused in between."""
-        return self._gate._send(self._parts())
+        return self._gate._send(self)
 
     def accepted(self) -> None:
         """The request was let in."""
-        self._gate._accepted(self._parts())
+        self._gate._accepted(self)
 
-    def refused(self, hint: float | None, words: str, *, account: bool) -> float:
+    def refused(self, hint: float | None, words: str, *, account: bool, status: int = FULL) -> float:
         """The request was refused; the pass is given back.
 
         Args:
             hint: seconds that the refusal names, None without one.
             words: what the gateway said, without any credential.
             account: whether it was about the account and not about the model.
+            status: that it answered.
 
         Returns:
             Seconds until the next one may go.
         """
-        return self._gate._refused(self, self._of_account if account else self._of_upstream, hint, words)
+        said = _Said(self.place.account, words, status)
+        return self._gate._refused(self, self._of_account if account else self._of_upstream, hint, said)
 
     def leave(self) -> None:
         """The request is over. May be called twice, from any thread."""
         if not self._left:
-            self._left = True
             self._gate._leave(self)
+
+    def _is_sent(self) -> bool:
+        return all(trip.sent for _, trip in self._parts())
 
     def _parts(self) -> tuple[tuple[Throttle, Trip], tuple[Throttle, Trip]]:
         return self._of_upstream, self._of_account
@@ -166,15 +170,24 @@ class Pass:
         """The collector runs anywhere, also inside the gate's lock: only the queue may be touched."""
         if not self._left:
             self._left = True
-            self._gate._left_behind.put(_Ghost(self._of_upstream, self._of_account))
+            self._gate._left_behind.put(_Ghost(self._epoch, self._parts()))
 
 
 @dataclass(slots=True, eq=False)
 class _Ghost:
     """What is left of a pass that nobody gave back."""
 
-    of_upstream: tuple[Throttle, Trip]
-    of_account: tuple[Throttle, Trip]
+    epoch: object
+    parts: tuple[tuple[Throttle, Trip], tuple[Throttle, Trip]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A refusal, and to which account it was said: another one's words are nobody's business."""
+
+    account: Name
+    words: str
+    status: int
 
 
 class Gate:
@@ -202,8 +215,9 @@ class Gate:
         self._chance = chance
         self._numbers = itertools.count()
         self._throttles: dict[Name, SharedThrottle] = {}
-        self._words: dict[Name, str] = {}
+        self._said: dict[Name, _Said] = {}
         self._lines: dict[Place, _Line] = {}
+        self._upstreams: dict[Name, dict[Place, _Line]] = {}
         self._sweep_at = clock() + IDLE_S
         self._has_pacemaker = pacemaker
         self.shared: Callable[[], None] = _nothing
@@ -216,6 +230,8 @@ class Gate:
         self._left_behind: queue.SimpleQueue[_Ghost | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._beats_at = math.inf
+        self._granted: deque[tuple[float, weakref.ref[Pass]]] = deque()
+        self._epoch = object()  # a pass of the parent's is of no meaning in a forked child
 
     def ask(self, ticket: Ticket) -> bool:
         """Take a place in line.
@@ -227,12 +243,13 @@ class Gate:
         with self._lock:
             now = self._clock()
             self._welcome_back(now)
-            if ticket.number < 0:
+            again = ticket.number >= 0
+            if not again:
                 ticket.number = next(self._numbers)
             if self._ask_others is not None and ticket.expires_at is not None and ticket.expires_at < now + HOLD_S:
                 self._hurry(ticket, now)
             if self._lines or not self._grant_first(ticket, now):
-                self._line_up(ticket, now)
+                self._line_up(ticket, now, again=again)
             woken = self._serve(now) if self._lines else []
             self._arm(now)
         self._wake(each for each in woken if each is not ticket)
@@ -262,7 +279,7 @@ class Gate:
         name = place.account if account else place.upstream
         with self._lock:
             self._throttle(name).close(self._clock(), seconds)
-            self._words[name] = words
+            self._said[name] = _Said(place.account, words, FULL)
             woken = self._send_away(name)
         self._wake(woken)
         self.shared()
@@ -332,44 +349,43 @@ class Gate:
         for line in self._lines.values():
             line.tickets.clear()
         self._lines.clear()
+        self._upstreams.clear()
         for throttle in self._throttles.values():
             throttle.forget_requests()
         self._begin()
 
-    def _send(self, parts: tuple[tuple[Throttle, Trip], ...]) -> bool:
+    def _send(self, passed: Pass) -> bool:
         with self._lock:
             now = self._clock()
-            if not all(throttle.may_send(trip, now) for throttle, trip in parts):
+            if passed._left or not all(throttle.may_send(trip, now) for throttle, trip in passed._parts()):
                 return False
-            for throttle, trip in parts:
+            for throttle, trip in passed._parts():
                 throttle.send(trip, now)
             woken = self._serve(now) if self._lines else []
             self._arm(now)
         self._wake(woken)
         return True
 
-    def _is_wanted(self, throttle: Throttle) -> bool:
-        return any(throttle is line.upstream or throttle is line.account for line in self._lines.values())
-
-    def _accepted(self, parts: tuple[tuple[Throttle, Trip], tuple[Throttle, Trip]]) -> None:
+    def _accepted(self, passed: Pass) -> None:
         with self._lock:
             now = self._clock()
-            on_trial = any(throttle.window.on_trial for throttle, _ in parts)
-            for throttle, trip in parts:
-                throttle.accepted(trip, now, demand=self._is_wanted(throttle))
+            (upstream, one), (account, other) = passed._parts()
+            on_trial = upstream.window.on_trial or account.window.on_trial
+            upstream.accepted(one, now, demand=passed.place.upstream in self._upstreams)
+            account.accepted(other, now, demand=bool(self._lines))
             woken = self._serve(now) if self._lines else []
             self._arm(now)
         self._wake(woken)
         if on_trial:  # the others wait for its outcome
             self.shared()
 
-    def _refused(self, passed: Pass, by: tuple[Throttle, Trip], hint: float | None, words: str) -> float:
+    def _refused(self, passed: Pass, by: tuple[Throttle, Trip], hint: float | None, said: _Said) -> float:
         account = by is passed._of_account
         name = passed.place.account if account else passed.place.upstream
         with self._lock:
             now = self._clock()
             seconds = by[0].refused(by[1], now, hint)
-            self._words[name] = words
+            self._said[name] = said
             woken = self._send_away(name)
             self._end(passed)
             woken += self._serve(now) if self._lines else []
@@ -387,9 +403,12 @@ class Gate:
         self._wake(woken)
 
     def _end(self, passed: Pass) -> None:
+        if passed._left:
+            return
         passed._left = True
-        for throttle, trip in passed._parts():
-            throttle.done(trip)
+        if passed._epoch is self._epoch:
+            for throttle, trip in passed._parts():
+                throttle.done(trip)
 
     def _welcome_back(self, now: float) -> None:
         """What the collector found, and what time has done."""
@@ -400,12 +419,24 @@ class Gate:
             except queue.Empty:  # the pacemaker was faster
                 break
             found = True
-            for throttle, trip in (ghost.of_upstream, ghost.of_account) if ghost else ():
+            for throttle, trip in ghost.parts if ghost and ghost.epoch is self._epoch else ():
                 throttle.done(trip)
         if found and self._thread not in (None, threading.current_thread()):
             self._left_behind.put(None)  # it was the pacemaker's call, too
+        self._take_back(now)
         if now >= self._sweep_at or len(self._throttles) > MAX_THROTTLES:
             self._sweep(now)
+
+    def _take_back(self, now: float) -> None:
+        """What was granted to somebody who has not come for it. Should he come after all, he has to ask again."""
+        while self._granted:
+            granted_at, kept = self._granted[0]
+            passed = kept()
+            if passed is not None and not passed._left and not passed._is_sent():
+                if now < granted_at + TAKE_S:
+                    return
+                self._end(passed)
+            self._granted.popleft()
 
     def _sweep(self, now: float) -> None:
         self._sweep_at = now + IDLE_S
@@ -415,7 +446,7 @@ class Gate:
             if throttle.in_flight or name in in_use or throttle.opens_at() > now or throttle.used_at > now - idle:
                 continue
             del self._throttles[name]
-            self._words.pop(name, None)
+            self._said.pop(name, None)
 
     def _throttle(self, name: Name) -> SharedThrottle:
         throttle = self._throttles.get(name)
@@ -450,9 +481,9 @@ class Gate:
 
     def _grant(self, ticket: Ticket, place: Place, upstream: Throttle, account: Throttle, now: float) -> None:
         ticket.granted = Pass(self, place, (upstream, upstream.go(now)), (account, account.go(now)))
+        self._granted.append((now, weakref.ref(ticket.granted)))
 
-    def _line_up(self, ticket: Ticket, now: float) -> None:
-        again = any(ticket.number < next(reversed(line.tickets)) for line in self._lines.values())
+    def _line_up(self, ticket: Ticket, now: float, *, again: bool) -> None:
         ticket.closed = self._hopeless(ticket, now, newcomer=not again)
         if ticket.closed is not None:
             return
@@ -460,7 +491,7 @@ class Gate:
             line = self._lines.get(place)
             if line is None:
                 line = _Line(place, self._throttle(place.upstream), self._throttle(place.account))
-                self._lines[place] = line
+                self._lines[place] = self._upstreams.setdefault(place.upstream, {})[place] = line
             line.tickets[ticket.number] = ticket
             if again:  # it has been served before, and goes on with the same call
                 line.tickets.move_to_end(ticket.number, last=False)
@@ -468,7 +499,7 @@ class Gate:
     def _serve(self, now: float) -> list[Ticket]:
         """Whoever can go now, in the order of arrival."""
         served: list[Ticket] = []
-        while ready := [line for line in self._lines.values() if line.has_room(now)]:
+        while ready := list(self._ready(now)):
             line = min(ready, key=_Line.first)
             ticket = line.tickets[line.first()]
             self._grant(ticket, line.place, line.upstream, line.account, now)
@@ -476,11 +507,19 @@ class Gate:
             served.append(ticket)
         return served
 
+    def _ready(self, now: float) -> Iterator[_Line]:
+        """The lines that move. An upstream without room is looked at once, however many keys wait for it."""
+        for lines in self._upstreams.values():
+            if next(iter(lines.values())).upstream.has_room(now):
+                yield from (line for line in lines.values() if line.account.has_room(now))
+
     def _remove(self, ticket: Ticket) -> None:
         for place in ticket.places:
             line = self._lines.get(place)
             if line is not None and line.tickets.pop(ticket.number, None) is not None and not line.tickets:
-                del self._lines[place]
+                del self._lines[place], self._upstreams[place.upstream][place]
+                if not self._upstreams[place.upstream]:
+                    del self._upstreams[place.upstream]
 
     def _send_away(self, name: Name) -> list[Ticket]:
         """Who cannot wait for as long as this place is closed now is told so at once."""
@@ -494,8 +533,9 @@ class Gate:
         return away
 
     def _has_no_hope(self, ticket: Ticket, now: float, opens_at: float) -> bool:
+        """A ticket in several lines is met in each; most can wait, and that is seen without a closer look."""
         if ticket.closed is not None or ticket.expires_at is None or ticket.expires_at > opens_at:
-            return False  # the first: it stands in several lines, and was met in another
+            return False
         ticket.closed = self._hopeless(ticket, now)
         return ticket.closed is not None
 
@@ -504,7 +544,7 @@ class Gate:
         if ticket.expires_at is None:
             return None
         state = self._state(ticket, now, newcomer=newcomer)
-        return state if now + state.seconds >= ticket.expires_at else None
+        return state if state.seconds and now + state.seconds >= ticket.expires_at else None
 
     def _state(self, ticket: Ticket, now: float, *, newcomer: bool = False) -> Closed:
         states = (self._closed(place, now, newcomer=newcomer) for place in ticket.places)
@@ -515,41 +555,65 @@ class Gate:
         of_upstream = self._throttle(place.upstream).closed_until(0), place.upstream
         of_account = self._throttle(place.account).closed_until(ahead), place.account
         opens_at, name = max(of_upstream, of_account)
-        return Closed(max(0.0, opens_at - now), self._words.get(name, ""))
+        said = self._said.get(name)
+        if said is None:
+            return Closed(max(0.0, opens_at - now))
+        words = said.words if said.account == place.account else ""
+        return Closed(max(0.0, opens_at - now), words, said.status)
 
     def _in_line(self, account: Name) -> int:
         return sum(len(line.tickets) for place, line in self._lines.items() if place.account == account)
 
     def _wait_for(self, place: Place, now: float) -> float:
         upstream, account = self._throttle(place.upstream), self._throttle(place.account)
-        if place not in self._lines and all(each.has_room(now) or each.is_held(now) for each in (upstream, account)):
+        if place not in self._lines and upstream.is_open(now) and account.is_open(now):
             return 0.0
         opens_at = max(upstream.opens_at(), account.opens_at())
         return opens_at - now if opens_at > now else math.inf
 
     def _next_beat(self, now: float) -> float:
-        soonest = min((line.room_at(now) for line in self._lines.values()), default=math.inf)
+        self._take_back(now)
+        soonest = min((self._moves_at(lines, now) for lines in self._upstreams.values()), default=math.inf)
+        if self._lines and self._granted:
+            soonest = min(soonest, self._granted[0][0] + TAKE_S)
         return max(soonest, now + SHORTEST_BEAT_S)
 
+    def _moves_at(self, lines: Mapping[Place, _Line], now: float) -> float:
+        upstream = next(iter(lines.values())).upstream
+        if not upstream.has_room(now):
+            return upstream.room_at(now)
+        return min(line.account.room_at(now) for line in lines.values())
+
     def _wake(self, tickets: Iterable[Ticket]) -> None:
-        for ticket in tickets:
-            try:
-                ticket.wake()
-            except RuntimeError:  # its event loop is closed, and nobody in it waits any more
-                if ticket.granted is not None:
-                    ticket.granted.leave()
+        pending = list(tickets)
+        while pending:
+            lost = [ticket.granted for ticket in pending if not _is_told(ticket) and ticket.granted is not None]
+            pending = self._pass_on(lost) if lost else []
+
+    def _pass_on(self, lost: Iterable[Pass]) -> list[Ticket]:
+        """Somebody else gets what was granted to those who are gone."""
+        with self._lock:
+            for passed in lost:
+                self._end(passed)
+            return self._serve(self._clock())
 
     def _arm(self, now: float) -> None:
         """Have the pacemaker look in time, when there is a line."""
         if not self._lines or not self._has_pacemaker:
             return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._pace, name="litellm-gateway-pacemaker", daemon=True)
-            self._beats_at = -math.inf
-            self._thread.start()
+        if self._thread is None or not self._thread.is_alive():
+            self._start_pacemaker()
         elif (at := self._next_beat(now)) < self._beats_at:
             self._beats_at = at
             self._left_behind.put(None)
+
+    def _start_pacemaker(self) -> None:
+        self._beats_at = -math.inf
+        self._thread = threading.Thread(target=self._pace, name="litellm-gateway-pacemaker", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads: each call goes on with its own time limit, and the next one tries again
+            self._thread = None
 
     def _pace(self) -> None:
         me = threading.current_thread()
@@ -569,6 +633,15 @@ class Gate:
             return
         if ghost is not None:
             self._left_behind.put(ghost)
+
+
+def _is_told(ticket: Ticket) -> bool:
+    """Wake somebody; False when his event loop is closed, and nobody in it waits any more."""
+    try:
+        ticket.wake()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _nothing() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .bodies import LISTING
-from .capacity import retry_after
+from .capacity import LONGEST_WAIT, retry_after
 from .credentials import BASIC, NONE, check_headers, clean_key, secrets_in, take_credential
 from .engine import Engine, Result
 from .errors import Answered, InvalidInput, NoBase, NotAGateway, Unreachable
@@ -136,11 +136,11 @@ class Gateway:
             self.memory.learn_listing(ask, known)
         return known
 
-    def note_refusal(self, base: Base, model: str, headers: Mapping[str, str], words: str) -> None:
+    def note_refusal(self, base: Base, model: str, headers: Mapping[str, str]) -> None:
         """Somebody else's request to this upstream was refused: leave it alone for the time that the answer names."""
         seconds = retry_after({name.lower(): value for name, value in headers.items()}, time.time())
         if self.gate is not None and seconds:
-            self.gate.close(Place.of(base.origin, model, NONE), seconds, words)
+            self.gate.close(Place.of(base.origin, model, NONE), seconds, "")
 
     def close(self) -> None:
         """Close every connection; a call that is still under way may end, and leaves none open."""
@@ -179,7 +179,7 @@ def _sharer_of(settings: GatewaySettings, gate: Gate | None, disk: DiskGuesses |
 
 def gate_of(settings: GatewaySettings) -> Gate:
     """The gate as the operator wants it."""
-    pauses = Bounds(cooldown=settings.cooldown_s, retry_after=settings.retry_after_s)
+    pauses = Bounds(cooldown=settings.cooldown_s, retry_after=min(settings.retry_after_s, LONGEST_WAIT))
     interval = 1 / settings.rate_limit_qps if settings.rate_limit_qps else 0.0
     upstreams = replace(pauses, most=float(settings.max_concurrency or math.inf))
     return Gate(upstreams, replace(pauses, interval=interval))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -21,11 +21,15 @@ class RouterCall:
         group: the model group that was asked for; an alias, a name that a wildcard serves, or a deployment's own id.
         deployment: the id of the deployment that was chosen.
         team: the team of the proxy's caller; some groups are one team's alone.
+        name: of the deployment's model, as the Router noted it.
+        is_last: whether the Router has no attempt left after this one.
     """
 
     group: str
     deployment: str
     team: str | None = None
+    name: str = field(default="", compare=False)
+    is_last: bool = field(default=False, compare=False)
 
 
 def router_call(params: Mapping[str, Any]) -> RouterCall | None:
@@ -39,7 +43,8 @@ def router_call(params: Mapping[str, Any]) -> RouterCall | None:
         group = note.get("model_group") if isinstance(note, Mapping) else None
         deployment = _id(note) or _id(params)
         if isinstance(group, str) and deployment is not None:
-            return RouterCall(group, deployment, note.get("user_api_key_team_id"))
+            name, is_last = str(note.get("deployment") or ""), _is_last(note)
+            return RouterCall(group, deployment, note.get("user_api_key_team_id"), name, is_last)
     return None
 
 
@@ -75,6 +80,17 @@ def leave_uncooled(logging_obj: Any) -> None:
     info = params.get("model_info")
     if isinstance(info, dict) and info.get("cooldown_time") is not None:
         params["model_info"] = {**info, "cooldown_time": 0}  # newer litellm looks here first
+
+
+def _is_last(note: Mapping[str, Any]) -> bool:
+    done, most = note.get("attempted_retries"), note.get("max_retries")
+    return not (isinstance(done, int) and isinstance(most, int) and done < most)
+
+
+def has_fallback(router: Any, group: str) -> bool:
+    """Whether a Router has another group to go to when this one fails."""
+    entries = [each for each in getattr(router, "fallbacks", None) or () if isinstance(each, Mapping)]
+    return any(each.get(group) or each.get("*") for each in entries)
 
 
 def _id(holder: Any) -> str | None:

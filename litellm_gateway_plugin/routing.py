@@ -20,11 +20,12 @@ from .doors import PROVIDER, door_for
 from .errors import InvalidInput
 from .gate import Place, Ticket
 from .handle import Gateway, time_limits
-from .routers import group_params, leave_uncooled, router_call, router_of
+from .routers import group_params, has_fallback, leave_uncooled, router_call, router_of
 
 TAKE_S = 5.0
 """Seconds for which room is kept for a call that the Router is about to make."""
 SHUFFLE = "simple-shuffle"
+WEIGHTS = ("weight", "rpm", "tpm")
 ROUTERS_OWN_RETRIES = 2
 """What the stock Router does when nobody has told it otherwise (the OpenAI client's default)."""
 
@@ -52,14 +53,18 @@ def place_of(gateway: Gateway, params: Mapping[str, Any]) -> Place | None:
     return place_for(ask, gateway.memory.served_id(ask) or ask.model)
 
 
-async def choose(gateway: Gateway, deployments: Sequence[Deployment], asked: Mapping[str, Any]) -> Sequence[Deployment]:
+async def choose(
+    gateway: Gateway, group: str, deployments: Sequence[Deployment], asked: Mapping[str, Any]
+) -> Sequence[Deployment]:
     """The deployments among which the Router may choose now: those of one upstream that has room.
 
-    Waits while none has, and keeps the room for the attempt that follows. Of several upstreams with room it takes one
-    as the Router's own shuffle would, by `order` and by weight; any other strategy chooses for itself among them.
+    Waits while none has, unless the group has fallbacks, and keeps the room for the attempt that follows. Of several
+    upstreams with room it takes one as the Router's own shuffle would, by `order` and by weight; any other strategy,
+    and a Router with checks of its own (affinity, budgets), chooses for itself among them.
 
     Args:
         gateway: the installation.
+        group: the model group.
         deployments: what the Router would choose from.
         asked: the call's arguments, as the Router knows them.
     """
@@ -70,9 +75,12 @@ async def choose(gateway: Gateway, deployments: Sequence[Deployment], asked: Map
     waits = dict(zip(places, _waits(gateway, places), strict=True))
     open_now = [each for each, place in zip(candidates, places, strict=True) if waits[place] == 0]
     router = router_of(str(candidates[0].get("model_info", {}).get("id")))
-    if open_now and getattr(router, "routing_strategy", SHUFFLE) != SHUFFLE:
+    if open_now and not _is_plain_shuffle(router):
         return open_now
-    ranked = [place for _, place in sorted(zip(map(_rank, candidates), places, strict=True), key=lambda pair: pair[0])]
+    if not open_now and has_fallback(router, group):
+        return deployments
+    ranks = _ranks(candidates)
+    ranked = [place for _, place in sorted(zip(ranks, places, strict=True), key=lambda pair: pair[0])]
     ranked.sort(key=lambda place: waits[place] > 0)
     chosen = (
         None if ranked[0] is None else await _reserve(gateway, ranked, _seconds(gateway, asked, candidates, router))
@@ -90,10 +98,11 @@ def elsewhere(gateway: Gateway, params: Mapping[str, Any]) -> Callable[[], bool]
         params: the litellm params of the call.
     """
     call = router_call(params)
-    note = params.get("metadata") or params.get("litellm_metadata") or {}
-    if call is None or gateway.gate is None or note.get("attempted_retries", 0) >= note.get("max_retries", 0):
+    if call is None or gateway.gate is None:
         return None
-    return lambda: _another_is_open(gateway, params)
+    return lambda: (
+        has_fallback(router_of(call.deployment), call.group) or (not call.is_last and _another_is_open(gateway, params))
+    )
 
 
 def settle_cooldown(gateway: Gateway, logging_obj: Any, error: Any) -> None:
@@ -118,15 +127,9 @@ def settle_cooldown(gateway: Gateway, logging_obj: Any, error: Any) -> None:
 def _another_is_open(gateway: Gateway, params: Mapping[str, Any]) -> bool:
     call = router_call(params)
     group = group_params(call) if call else ()
-    own = place_of(gateway, {**params, "model": _model_of(params)}) if group else None
+    own = place_of(gateway, {**params, "model": call.name}) if call and group else None
     others = {place for place in (place_of(gateway, each) for each in group) if place != own}
     return any(wait == 0 for wait in _waits(gateway, list(others)))
-
-
-def _model_of(params: Mapping[str, Any]) -> str:
-    """The deployment's own id, as the Router noted it."""
-    note = params.get("metadata") or {}
-    return str(note.get("deployment") or (params.get("litellm_metadata") or {}).get("deployment") or "")
 
 
 def _waits(gateway: Gateway, places: Sequence[Place | None]) -> list[float]:
@@ -144,12 +147,33 @@ def _candidates(deployments: Sequence[Deployment], asked: Mapping[str, Any]) -> 
     return [each for each in kept if each.get("model_info", {}).get("id") not in tried] or kept or list(deployments)
 
 
-def _rank(deployment: Deployment) -> tuple[float, float]:
-    """By `order`, then by chance with the weights that the Router's shuffle looks at."""
-    params = deployment["litellm_params"]
-    weight = float(params.get("weight") or params.get("rpm") or params.get("tpm") or 1)
-    order = params.get("order")
-    return (float("inf") if order is None else float(order)), -(random.random() ** (1 / max(weight, 1e-9)))  # noqa: S311  no secret
+def _is_plain_shuffle(router: Any) -> bool:
+    """Whether nobody but the Router's shuffle has a say in which deployment is taken."""
+    return getattr(router, "routing_strategy", SHUFFLE) == SHUFFLE and not getattr(router, "optional_callbacks", None)
+
+
+def _ranks(deployments: Sequence[Deployment]) -> list[tuple[float, float]]:
+    """By `order`, then by chance with the weights that the Router's shuffle looks at: the first kind that any has."""
+    kinds = ([_weight(each, kind) for each in deployments] for kind in WEIGHTS)
+    weights = next((found for found in kinds if max(found) > 0), [1.0] * len(deployments))
+    return [(_order(each), _draw(weight)) for each, weight in zip(deployments, weights, strict=True)]
+
+
+def _weight(deployment: Deployment, kind: str) -> float:
+    try:
+        return max(0.0, float(deployment["litellm_params"].get(kind) or 0))
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _order(deployment: Deployment) -> float:
+    order = deployment["litellm_params"].get("order")
+    return float(order) if isinstance(order, (int, float)) else float("inf")
+
+
+def _draw(weight: float) -> float:
+    """The smallest is the one drawn, each with its weight (Efraimidis and Spirakis, 2006); without one it is last."""
+    return -(random.random() ** (1 / weight)) if weight > 0 else 1.0  # noqa: S311  no secret
 
 
 def _seconds(
@@ -168,12 +192,10 @@ async def _reserve(gateway: Gateway, ranked: Sequence[Place | None], seconds: fl
     places = tuple(dict.fromkeys(place for place in ranked if place is not None))
     begun = time.monotonic()
     ticket = await _served(gateway, places, seconds)
-    if ticket.granted is None:
-        return None
     kept = Reserved(ticket.granted, time.monotonic() - begun, ticket.number)
     reserved.set(kept)
     asyncio.get_running_loop().call_later(TAKE_S, _give_up, kept)
-    return ticket.granted.place
+    return None if ticket.granted is None else ticket.granted.place
 
 
 async def _served(gateway: Gateway, places: tuple[Place, ...], seconds: float | None) -> Ticket:
@@ -198,6 +220,6 @@ def _tell(loop: asyncio.AbstractEventLoop, arrived: asyncio.Event) -> None:
 
 def _give_up(kept: Reserved) -> None:
     """The Router has made another call than it was about to, or none."""
-    passed, kept.passed = kept.passed, None
+    passed, kept.passed, kept.waited_s = kept.passed, None, 0.0
     if passed is not None:
         passed.leave()

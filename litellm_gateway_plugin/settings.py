@@ -128,7 +128,6 @@ class GatewaySettings(BaseSettings):
     retry_after_s: float = Field(
         0.0,
         ge=0,
-        le=3600,
         validation_alias=_named("LITELLM_RETRY_AFTER", name="retry_after_s"),
         description="Seconds between a refusal and the next request, at least, whatever the refusal names.",
     )
@@ -189,6 +188,15 @@ class GatewaySettings(BaseSettings):
         validation_alias=_named(name="cache_dir"),
         description="Folder of that file; the user's cache folder by default.",
     )
+
+    @field_validator("rate_limit_qps", "timeout_s", mode="before")
+    @classmethod
+    def _nothing_is_none(cls, value: object) -> object:
+        """A nought in these older names means that there is no such limit."""
+        try:
+            return None if isinstance(value, (str, int, float)) and float(value) <= 0 else value
+        except ValueError:
+            return value
 
     @field_validator("api_base")
     @classmethod

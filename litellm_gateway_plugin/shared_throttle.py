@@ -27,6 +27,7 @@ AHEAD_S = 0.2
 """Moments are handed out for so many seconds in advance."""
 LATE_S = 0.02
 """A moment that was missed by more is gone, so that two requests do not come together."""
+HUGE = 1e15
 FARTHEST_S = 2 * 3600.0
 """No pause is longer, whatever a window from outside says."""
 
@@ -329,7 +330,7 @@ def _number(value: object) -> float:
         return math.inf
     if not isinstance(value, (int, float)) or math.isnan(value):
         raise ValueError("not a window")
-    return float(value)
+    return float(max(-HUGE, min(HUGE, value)))
 
 
 def _nobody() -> None:

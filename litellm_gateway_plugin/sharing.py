@@ -131,13 +131,18 @@ class SharedGuesses:
 
     def learn(self, entries: Mapping[bytes, bytes]) -> None:
         """What is in Redis now. What it has lost, by a restart, it is told again."""
-        found = {name.decode(): entry.decode() for name, entry in entries.items() if name != CHANGED}
+        found = {_text(name): _text(entry) for name, entry in entries.items() if name != CHANGED}
         if not found:
             self._news = {**self._mirror, **self._news}
         self._mirror = dict(list({**self._mirror, **found, **self._news}.items())[-MAX_GUESSES:])
 
     def _name(self, base: str, surface: str) -> str:
         return hashlib.blake2b(f"{base}|{surface}".encode(), key=self._secret, digest_size=12).hexdigest()
+
+
+def _text(data: bytes) -> str:
+    """What somebody has put there; what is no text of ours fits nothing."""
+    return data.decode("utf-8", "replace")
 
 
 class Link:

@@ -32,6 +32,8 @@ KEPT = 0.9
 PATIENCE_S = 0.1
 """Seconds without a refusal after which a request counts as accepted, as long as no refusal was slower."""
 SLOWEST_REFUSAL_S = 5.0
+FORGOTTEN = 0.9
+"""What is left of the slowest refusal with each further one."""
 FIRST_DELAY_S = 0.5
 """Full jitter without a hint: up to this many seconds, twice as many after each further refusal in a row."""
 LONGEST_DELAY_S = 60.0
@@ -197,6 +199,14 @@ class Throttle:
             self._grow(now)
         return self.in_flight < self.allowed
 
+    def is_open(self, now: float) -> bool:
+        """Whether somebody who came now would go at once, as far as is known; for who only wants to know."""
+        if now < self.opens_at() or self._awaits_sending():
+            return False
+        if self.window.on_trial and ((self._trial is not None and now < self._tried_at()) or not self.may_try):
+            return False
+        return self.in_flight < max(self.allowed, 1.0 if self.window.on_trial else 0.0) or now >= self._grows_at()
+
     def room_at(self, now: float) -> float:
         """When it is worth asking `has_room` again; math.inf when only an answer can change it."""
         opens_at = self.opens_at()
@@ -240,7 +250,7 @@ class Throttle:
         self._narrow(now)
         if demand or self.in_flight >= self.allowed:
             self._credit += 1
-            if self._credit >= self.allowed and self.window.limit < self._bounds.most and not self._held(now):
+            if self._credit >= self.allowed and self.window.limit < self._bounds.most and not self._is_capped(now):
                 self._grow(now)
 
     def refused(self, trip: Trip, now: float, hint: float | None) -> float:
@@ -254,9 +264,12 @@ class Throttle:
         Returns:
             Seconds until the next one may go.
         """
+        if not trip.settled:  # else it was let in, and broken off later
+            took = min(SLOWEST_REFUSAL_S, now - trip.sent_at)
+            self._refusal_s = max(took, FORGOTTEN * self._refusal_s)
+        late = trip.settled and now >= self.window.opens_at
         trip.settled = True
-        self._refusal_s = min(SLOWEST_REFUSAL_S, max(self._refusal_s, now - trip.sent_at))
-        if trip.sent_at <= self._paused_at:
+        if trip.sent_at <= self._paused_at and not late:
             self._refused_again(now, hint)
         else:
             self._pause(now, hint)
@@ -304,7 +317,7 @@ class Throttle:
         trial = self._trial
         return math.inf if trial is None or not trial.sent else trial.sent_at + self.patience
 
-    def _held(self, now: float) -> bool:
+    def _is_capped(self, now: float) -> bool:
         """Whether the limit may not grow: the ceiling is near and it is too early to look above, or it is not used."""
         early = self.window.limit + 1 >= self.window.ceiling and now < self.window.look_at
         return early or self._is_unused()

@@ -39,10 +39,19 @@ class Desk:
 
     def ask(self, name: str, *places: Place, within: float | None = None) -> Ticket:
         expires_at = None if within is None else self.clock() + within
-        ticket = Ticket(places or (X,), expires_at, lambda: self.woken.append(name))
+        ticket = Ticket(places or (X,), expires_at, lambda: self._come(name))
         self.tickets[name] = ticket
         self.again(ticket)
+        if ticket.granted is not None:
+            ticket.granted.send()
         return ticket
+
+    def _come(self, name: str) -> None:
+        """Somebody is woken, and goes."""
+        self.woken.append(name)
+        passed = self.tickets[name].granted
+        if passed is not None:
+            passed.send()
 
     def again(self, ticket: Ticket) -> bool:
         served = self.gate.ask(ticket)
@@ -111,7 +120,7 @@ def test_nobody_overtakes_the_line_because_room_came_back_a_moment_ago() -> None
     (busy,) = desk.fill()
     desk.ask("old")
     busy._left = True  # its room comes back through the collector's queue, which is looked at when somebody asks
-    desk.gate._left_behind.put(module._Ghost(busy._of_upstream, busy._of_account))
+    desk.gate._left_behind.put(module._Ghost(busy._epoch, busy._parts()))
     assert desk.ask("new").granted is None
     assert desk.woken == ["old"]
 
@@ -328,13 +337,16 @@ def test_the_gate_is_to_be_looked_at_when_the_pause_ends_and_not_without_a_line(
     assert desk.gate.beat() == math.inf
 
 
-def test_whoever_waits_for_two_reasons_is_looked_at_when_both_are_over() -> None:
+def test_whoever_waits_for_two_reasons_is_looked_at_when_each_is_over() -> None:
     desk = Desk()
     first, second = desk.go(X), desk.go(X)
     first.refused(3.0, "model", account=False)
     second.refused(9.0, "key", account=True)
     desk.ask("c")
-    assert desk.gate.beat() == pytest.approx(desk.clock() + 9.0)
+    began = desk.clock()
+    assert desk.gate.beat() == pytest.approx(began + 3.0)
+    desk.clock.pass_(3.5)
+    assert desk.gate.beat() == pytest.approx(began + 9.0)
 
 
 def test_silence_counts_as_acceptance_for_the_line() -> None:
@@ -363,7 +375,7 @@ def test_what_nobody_asks_for_is_forgotten() -> None:
     desk.gate.beat()
     names = {name[2] for name in desk.gate._throttles if name[0] == "model"}
     assert names == {"y", "z"}
-    assert desk.gate._words == {Z.upstream: "closed for long"}
+    assert {name: said.words for name, said in desk.gate._said.items()} == {Z.upstream: "closed for long"}
     held.leave()
 
 
@@ -523,7 +535,7 @@ def test_a_call_to_the_pacemaker_is_not_lost_to_somebody_who_asks_meanwhile() ->
     gate, (busy,) = desk.gate, desk.fill()
     desk.ask("waits")
     gate._thread = threading.Thread()  # it is about to look into the queue
-    for left_behind in (None, module._Ghost(busy._of_upstream, busy._of_account)):
+    for left_behind in (None, module._Ghost(busy._epoch, busy._parts())):
         gate._left_behind.put(left_behind)
         gate.wait_for((Y,))
         assert gate._left_behind.get_nowait() is None
@@ -569,3 +581,71 @@ def test_a_queue_that_somebody_else_has_emptied_does_no_harm(monkeypatch: pytest
 
     monkeypatch.setattr(desk.gate, "_left_behind", Emptied())
     assert desk.ask("a").granted is not None
+
+
+# who does not come any more
+
+
+def test_a_closed_loop_with_a_thousand_waiters_costs_the_living_nothing() -> None:
+    gate, arrived = Gate(Bounds(most=1), pacemaker=False), threading.Event()
+    first = Ticket((X,), None, lambda: None)
+    assert gate.ask(first)
+    for _ in range(1000):
+        assert not gate.ask(Ticket((X,), None, _closed_loop))
+    living = Ticket((X,), None, arrived.set)
+    assert not gate.ask(living)
+    granted(first).leave()
+    assert arrived.is_set()
+    assert gate._throttle(X.upstream).in_flight == 1
+    assert gate._lines == {}
+
+
+def _closed_loop() -> None:
+    raise RuntimeError("Event loop is closed")
+
+
+def test_what_is_granted_and_not_taken_for_long_goes_to_the_next_and_has_to_be_asked_for_again() -> None:
+    desk = Desk(most=1)
+    never_comes = Ticket((X,), None, lambda: None)
+    assert desk.gate.ask(never_comes)
+    desk.ask("waits")
+    assert desk.pass_(module.TAKE_S - 1) == []
+    assert desk.pass_(2) == ["waits"]
+    assert not granted(never_comes).send()
+    granted(never_comes).leave()
+    assert desk.in_flight() == (1, 1)
+
+
+def test_a_pass_is_given_back_once_whatever_comes_together() -> None:
+    desk = Desk()
+    passed = desk.go()
+    passed.leave()
+    passed.refused(1.0, "full", account=False)
+    passed.leave()
+    assert desk.in_flight() == (0, 0)
+
+
+def test_a_pass_of_the_parent_is_of_no_meaning_in_a_forked_child() -> None:
+    desk = Desk(most=1)
+    passed = desk.go()
+    desk.gate.after_fork()
+    passed.leave()
+    assert desk.in_flight() == (0, 0)
+    assert desk.ask("one").granted is not None
+    assert desk.ask("two").granted is None
+
+
+def test_what_was_said_to_one_key_is_not_told_to_another() -> None:
+    desk = Desk()
+    other = Place.of(ORIGIN, "x", "another key")
+    granted(desk.ask("a", X)).refused(30.0, "org-1 is over its limit", account=False, status=503)
+    mine, theirs = desk.ask("mine", X, within=5).closed, desk.ask("theirs", other, within=5).closed
+    assert mine == Closed(30.0, "org-1 is over its limit", 503)
+    assert theirs == Closed(30.0, "", 503)
+
+
+def test_who_cannot_wait_at_all_goes_where_there_is_room_although_others_wait_elsewhere() -> None:
+    desk = Desk()
+    granted(desk.ask("a", X)).refused(30.0, "full", account=False)
+    desk.ask("waits", X)
+    assert desk.ask("now or never", Y, within=0).granted is not None

@@ -318,3 +318,66 @@ def test_a_refusal_on_a_path_that_the_plugin_did_not_carry_teaches_the_gate(gate
     with pytest.raises(litellm.RateLimitError, match="Nothing was sent"):
         litellm.completion(f"gateway/{MODEL}", MESSAGES, api_base=base_of(server), api_key=FAKE_KEY, timeout=5)
     assert work(server) == []
+
+
+def test_a_fallback_is_not_kept_waiting_by_a_pause(caller: Caller, gateway: GatewayFactory) -> None:
+    full, free = gateway(PLAIN), gateway(PLAIN)
+    full.full(retry_after="90")
+    spare = {**deployment(free), "model_name": "spare"}
+    for members in ([deployment(full, 1), deployment(full, 2)], [deployment(full, 3, order=1), deployment(full, 4)]):
+        asked = router(*members, spare, fallbacks=[{"group": ["spare"]}])
+        assert caller.say(asked) == "echo: hello"
+    assert len(full.requests("chat")) == 1
+    assert len(free.served) == 2
+
+
+@pytest.mark.parametrize("weights", [{"weight": 0}, {}])
+def test_a_drained_deployment_stays_drained(weights: dict[str, int], gateway: GatewayFactory) -> None:
+    used, drained = gateway(PLAIN), gateway(PLAIN)
+    asked = router(deployment(used, weight=1), deployment(drained, **weights))
+    caller = Caller(awaited=True, stream=False)
+    for _ in range(10):
+        caller.say(asked)
+    assert (len(used.served), len(drained.served)) == (10, 0)
+
+
+def test_the_routers_affinity_is_kept(gateway: GatewayFactory) -> None:
+    servers = [gateway(PLAIN), gateway(PLAIN)]
+    asked = router(*map(deployment, servers), optional_pre_call_checks=["deployment_affinity"])
+    caller = Caller(awaited=True, stream=False)
+    metadata = {"user_api_key_hash": "somebody"}
+    for _ in range(12):
+        caller.say(asked, metadata=dict(metadata))
+    assert sorted(len(server.served) for server in servers) == [0, 12]
+
+
+def test_a_time_out_is_spent_once_however_often_a_call_has_to_wait(gateway: GatewayFactory) -> None:
+    servers = [gateway(PLAIN), gateway(PLAIN)]
+    lgp.install(max_concurrency=1)
+    asked = router(*map(deployment, servers), num_retries=0)
+    caller = Caller(awaited=True, stream=False)
+
+    async def third() -> float:
+        busy = [asyncio.ensure_future(caller.asay(asked)) for _ in range(2)]
+        while sum(server.working for server in servers) < 2:
+            await asyncio.sleep(0.01)
+        with pytest.raises(litellm.RateLimitError) as caught:
+            await caller.asay(asked, timeout=1)
+        for server in servers:
+            server.release()
+        await asyncio.gather(*busy)
+        return float(str(caught.value).partition("waited ")[2].partition(" s")[0])
+
+    for server in servers:
+        server.hold()
+    assert asyncio.run(third()) < 1.5
+
+
+def test_a_503_that_stays_one_stays_one_while_it_holds(gateway: GatewayFactory) -> None:
+    server = gateway(PLAIN)
+    lgp.install(map_503=False)
+    server.full(shape=Answer(503, b'{"error": {"message": "down for maintenance"}}'), retry_after="30")
+    for _ in range(2):
+        with pytest.raises(litellm.ServiceUnavailableError, match="down for maintenance"):
+            litellm.completion(f"gateway/{MODEL}", MESSAGES, api_base=base_of(server), api_key=FAKE_KEY, timeout=5)
+    assert len(work(server)) == 1

@@ -207,5 +207,6 @@ def test_the_callers_success_callback_fires_once(gateway: GatewayFactory, monkey
         await litellm.litellm_core_utils.logging_worker.GLOBAL_LOGGING_WORKER.flush()
 
     asyncio.run(collect())
-    said = [event.choices[0].message.content for event in events]
+    # what litellm has queued for the calls of other tests may come here too
+    said = [event.choices[0].message.content for event in events if hasattr(event, "choices")]
     assert said.count("echo: only once") == 1
