@@ -10,7 +10,6 @@ from litellm import CustomLLM, CustomStreamWrapper
 from litellm.types.utils import EmbeddingResponse, ModelResponse, ModelResponseStream
 
 from .calls import (
-    Facts,
     asked_parameters,
     chat_job,
     chat_response,
@@ -49,72 +48,23 @@ class GatewayLLM(CustomLLM):
     def __repr__(self) -> str:
         return f"<GatewayLLM {self._name}>"
 
-    def completion(  # type: ignore[override]  # litellm calls by keyword; the rest of its many parameters is not ours
-        self,
-        model: str,
-        messages: list[Any],
-        model_response: ModelResponse,
-        logging_obj: Any,
-        optional_params: dict[str, Any],
-        api_base: str | None = None,
-        api_key: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-        timeout: Any = None,
-        **_: Any,
-    ) -> ModelResponse:
+    def completion(self, **asked: Any) -> ModelResponse:  # type: ignore[override]  # litellm calls by keyword
         """A chat completion from a thread. Raises litellm's own exceptions."""
-        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
-            job = self._chat(logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout)
-            return chat_response(self._gateway().send(job), model_response)
+        with self._errors(asked):
+            return chat_response(self._gateway().send(self._chat(asked)), asked["model_response"])
 
-    async def acompletion(  # type: ignore[override]  # as above
-        self,
-        model: str,
-        messages: list[Any],
-        model_response: ModelResponse,
-        logging_obj: Any,
-        optional_params: dict[str, Any],
-        api_base: str | None = None,
-        api_key: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-        timeout: Any = None,
-        **_: Any,
-    ) -> ModelResponse:
+    async def acompletion(self, **asked: Any) -> ModelResponse:  # type: ignore[override]  # as above
         """A chat completion from a coroutine. Raises litellm's own exceptions."""
-        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
-            job = self._chat(logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout)
-            return chat_response(await self._gateway().asend(job), model_response)
+        with self._errors(asked):
+            return chat_response(await self._gateway().asend(self._chat(asked)), asked["model_response"])
 
-    def streaming(  # type: ignore[override]  # as above
-        self,
-        model: str,
-        messages: list[Any],
-        logging_obj: Any,
-        optional_params: dict[str, Any],
-        api_base: str | None = None,
-        api_key: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-        timeout: Any = None,
-        **_: Any,
-    ) -> Iterator[ModelResponseStream]:
+    def streaming(self, **asked: Any) -> Iterator[ModelResponseStream]:  # type: ignore[override]  # as above
         """A stream from a thread, opened before it is handed back. Raises litellm's own exceptions."""
-        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
-            job = self._chat(
-                logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout, stream=True
-            )
-            return ThreadChunks(self._gateway().send(job), model, self._name)
+        with self._errors(asked):
+            return ThreadChunks(self._gateway().send(self._chat(asked, stream=True)), asked["model"], self._name)
 
     def astreaming(  # type: ignore[override]  # as above
-        self,
-        model: str,
-        messages: list[Any],
-        logging_obj: Any,
-        optional_params: dict[str, Any],
-        api_base: str | None = None,
-        api_key: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-        timeout: Any = None,
-        **_: Any,
+        self, **asked: Any
     ) -> Coroutine[Any, Any, CustomStreamWrapper] | AsyncIterator[ModelResponseStream]:
         """A stream from a coroutine.
 
@@ -122,10 +72,9 @@ class GatewayLLM(CustomLLM):
         first chunk. The deployment hook puts another truthy value there, and litellm awaits this coroutine: the stream
         is open, and its first event read, before the caller gets it, so that a full gateway is a RateLimitError.
         """
-        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
-            job = self._chat(
-                logging_obj, model, messages, api_base, api_key, headers, optional_params, timeout, stream=True
-            )
+        with self._errors(asked):
+            job = self._chat(asked, stream=True)
+        model, logging_obj = asked["model"], asked["logging_obj"]
         chunks = TaskChunks(self._gateway(), job, model, self._name, logging_obj)
         return self._opened(chunks, model, logging_obj) if facts_of(logging_obj).eager else chunks
 
@@ -141,93 +90,49 @@ class GatewayLLM(CustomLLM):
         wrapper._hidden_params["gateway"] = result.report.as_dict()
         return wrapper
 
-    def embedding(  # type: ignore[override]  # as above
-        self,
-        model: str,
-        input: Any,  # noqa: A002  litellm's own name
-        model_response: EmbeddingResponse,
-        logging_obj: Any,
-        optional_params: dict[str, Any],
-        api_base: str | None = None,
-        api_key: str | None = None,
-        timeout: Any = None,
-        **_: Any,
-    ) -> EmbeddingResponse:
+    def embedding(self, **asked: Any) -> EmbeddingResponse:  # type: ignore[override]  # as above
         """Embeddings from a thread. Raises litellm's own exceptions."""
-        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
-            job = self._embed(logging_obj, model, input, api_base, api_key, optional_params, timeout)
-            return embedding_response(self._gateway().send(job), model_response)
+        with self._errors(asked):
+            return embedding_response(self._gateway().send(self._embed(asked)), asked["model_response"])
 
-    async def aembedding(  # type: ignore[override]  # as above
-        self,
-        model: str,
-        input: Any,  # noqa: A002  litellm's own name
-        model_response: EmbeddingResponse,
-        logging_obj: Any,
-        optional_params: dict[str, Any],
-        api_base: str | None = None,
-        api_key: str | None = None,
-        timeout: Any = None,
-        **_: Any,
-    ) -> EmbeddingResponse:
+    async def aembedding(self, **asked: Any) -> EmbeddingResponse:  # type: ignore[override]  # as above
         """Embeddings from a coroutine. Raises litellm's own exceptions."""
-        with _LitellmErrors(model, self._name, self._gateway, logging_obj):
-            job = self._embed(logging_obj, model, input, api_base, api_key, optional_params, timeout)
-            return embedding_response(await self._gateway().asend(job), model_response)
+        with self._errors(asked):
+            return embedding_response(await self._gateway().asend(self._embed(asked)), asked["model_response"])
 
-    def _id(self, facts: Facts, model: str) -> str:
-        return self._prefix + (model.removeprefix(facts.prefix) if facts.prefix else model)
+    def _errors(self, asked: Mapping[str, Any]) -> _LitellmErrors:
+        return _LitellmErrors(asked["model"], self._name, self._gateway, asked["logging_obj"])
 
-    def _chat(
-        self,
-        logging_obj: Any,
-        model: str,
-        messages: list[Any],
-        api_base: str | None,
-        api_key: str | None,
-        headers: Mapping[str, Any] | None,
-        optional_params: Mapping[str, Any],
-        timeout: Any,
-        *,
-        stream: bool = False,
-    ) -> Job:
-        facts = facts_of(logging_obj)
+    def _chat(self, asked: Mapping[str, Any], *, stream: bool = False) -> Job:
+        logging_obj = asked["logging_obj"]
         return chat_job(
-            self._gateway(),
-            model=self._id(facts, model),
-            messages=messages,
-            api_base=api_base,
-            api_key=api_key,
-            headers=headers,
-            optional_params=asked_parameters(optional_params, logging_obj),
-            timeout=facts.timeout or timeout,
+            **self._common(asked),
+            messages=asked["messages"],
+            headers=asked.get("headers"),
+            optional_params=asked_parameters(asked["optional_params"], logging_obj),
             stream=stream,
             text=is_text_completion(logging_obj),
-            litellm_params=getattr(logging_obj, "litellm_params", None),
         )
 
-    def _embed(
-        self,
-        logging_obj: Any,
-        model: str,
-        given: Any,
-        api_base: str | None,
-        api_key: str | None,
-        optional_params: Mapping[str, Any],
-        timeout: Any,
-    ) -> Job:
-        facts = facts_of(logging_obj)
+    def _embed(self, asked: Mapping[str, Any]) -> Job:
         return embedding_job(
-            self._gateway(),
-            model=self._id(facts, model),
-            input=given,
-            api_base=api_base,
-            api_key=api_key,
-            headers=facts.headers or litellm.headers,
-            optional_params=optional_params,
-            timeout=facts.timeout or timeout,
-            litellm_params=getattr(logging_obj, "litellm_params", None),
+            **self._common(asked),
+            input=asked["input"],
+            headers=facts_of(asked["logging_obj"]).headers or litellm.headers,
+            optional_params=asked["optional_params"],
         )
+
+    def _common(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What chat and embeddings make of a call in the same way."""
+        facts, model = facts_of(asked["logging_obj"]), asked["model"]
+        return {
+            "gateway": self._gateway(),
+            "model": self._prefix + (model.removeprefix(facts.prefix) if facts.prefix else model),
+            "api_base": asked.get("api_base"),
+            "api_key": asked.get("api_key"),
+            "timeout": facts.timeout or asked.get("timeout"),
+            "litellm_params": getattr(asked["logging_obj"], "litellm_params", None),
+        }
 
 
 class _LitellmErrors:
