@@ -566,6 +566,10 @@ class Gate:
 
     def _wait_for(self, place: Place, now: float) -> float:
         upstream, account = self._throttle(place.upstream), self._throttle(place.account)
+        if self._ask_others is not None:  # others may know more, soon
+            for throttle in (upstream, account):
+                throttle.used_at = now
+                throttle.is_held(now)
         if place not in self._lines and upstream.is_open(now) and account.is_open(now):
             return 0.0
         opens_at = max(upstream.opens_at(), account.opens_at())

@@ -551,6 +551,7 @@ def test_the_pacemaker_ends_too_when_the_line_dissolves_without_it(monkeypatch: 
     gate = Gate(Bounds(most=1))
     first, second = Ticket((X,), None, lambda: None), Ticket((X,), None, lambda: None)
     assert gate.ask(first)
+    granted(first).send()
     assert not gate.ask(second)
     thread = gate._thread
     assert soon(lambda: gate._beats_at == math.inf), "only an answer can change anything"
