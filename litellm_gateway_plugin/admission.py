@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -17,7 +18,11 @@ from .gate import Closed, Gate, Pass, Place, Ticket
 from .negotiation import Ask, Policy
 from .wire import Deadline
 
+logger = logging.getLogger("litellm_gateway_plugin")
+
 SERVICE_UNAVAILABLE = 503
+AS_GOOD_AS_S = 0.01
+"""Seconds by which a hint may differ from the gate's own time and be reported as it is."""
 CROWDED_S = 1.0
 """Seconds to come back in, when others are in front and no time is known."""
 
@@ -169,6 +174,7 @@ class Admission:
 
     def _over(self, ticket: Ticket, begun: float) -> None:
         """The wait is over, whatever ended it: what was granted is ours, to use or to give back."""
+        logger.debug("gateway_held_s=%.3f gateway_base=%s", self._clock() - begun, self._ask.base)
         assert self._gate is not None  # noqa: S101  only with a gate is there anything to wait for
         self.waited_s += self._clock() - begun
         closed = self._gate.withdraw(ticket)
@@ -184,12 +190,12 @@ class Admission:
 
     def _full(self, closed: Closed) -> Full:
         base = str(self._ask.base)
-        said = f"{closed.words} That was its last word. " if closed.words else f"The gateway at {base} is busy. "
+        said = f"{closed.words.rstrip('. ')}." if closed.words else f"The gateway at {base} is busy with others."
         if closed.seconds > 0:
-            when = f"The next request may go in {_rounded(closed.seconds)} s, and this call cannot wait for that"
+            when = f"The next one may go in {_rounded(closed.seconds)} s, and this call cannot wait for that"
         else:
             when = f"This call waited {_rounded(self.waited_s)} s for its turn, and its time is over"
-        message = f"{said}{when}. Nothing was sent."
+        message = f"{said} {when}: raise timeout (or LITELLM_GATEWAY_MAX_WAIT_S), or try again later. Nothing was sent."
         return Full(message, api_base=base, status=closed.status, retry_after=closed.seconds or CROWDED_S, sent=False)
 
 
@@ -205,7 +211,9 @@ def refuse(passed: Pass | None, error: Full, policy: Policy) -> None:
         return
     about_key = policy.is_account_limit(error.headers, error.body)
     seconds = passed.refused(error.retry_after, error.message, account=about_key, status=error.status)
-    error.retry_after = error.retry_after or seconds or None
+    if seconds > (error.retry_after or 0.0) + AS_GOOD_AS_S:
+        error.retry_after = seconds
+    logger.debug("gateway_full=%s gateway_base=%s gateway_pause_s=%.3f", error.status, error.api_base, seconds)
 
 
 def _rounded(seconds: float) -> str:

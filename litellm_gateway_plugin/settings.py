@@ -28,6 +28,7 @@ from .errors import InvalidInput
 from .urls import parse_base
 
 PREFIX = "LITELLM_GATEWAY_"
+REDIS_URL = re.compile(r"(?:rediss?|unix)://|off\Z", re.IGNORECASE)
 NUMBERED = re.compile(r"(?:LITELLM_GATEWAY|CHUTES)_API_BASE_(\d+)")
 BASE_NAMES = ("LITELLM_GATEWAY_API_BASE", "CHUTES_API_BASE")
 TRUE = {"true", "1", "yes", "on"}
@@ -135,7 +136,7 @@ class GatewaySettings(BaseSettings):
         None,
         gt=0,
         validation_alias=_named("SCILLM_RATE_LIMIT_QPS", name="rate_limit_qps"),
-        description="Requests a second to one origin with one key, at most; evenly spaced.",
+        description="Requests a second to one origin with one key, at most, evenly spaced; 0 for any number.",
     )
     max_concurrency: int | None = Field(
         None,
@@ -197,6 +198,13 @@ class GatewaySettings(BaseSettings):
             return None if isinstance(value, (str, int, float)) and float(value) <= 0 else value
         except ValueError:
             return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not REDIS_URL.match(value.get_secret_value()):
+            raise ValueError('it must be like "redis://:password@host:6379/0", or "off"')
+        return value
 
     @field_validator("api_base")
     @classmethod

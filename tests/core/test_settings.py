@@ -93,3 +93,17 @@ def test_a_key_goes_to_the_origin_that_it_was_set_for() -> None:
 
 def test_every_knob_says_what_it_is_for() -> None:
     assert all(field.description for field in GatewaySettings.model_fields.values())
+
+
+@pytest.mark.parametrize("name", ["LITELLM_GATEWAY_RATE_LIMIT_QPS", "SCILLM_RATE_LIMIT_QPS", "LITELLM_TIMEOUT"])
+def test_nought_is_no_limit(name: str, isolated_environment: pytest.MonkeyPatch) -> None:
+    isolated_environment.setenv(name, "0")
+    settings = load_settings()
+    assert (settings.rate_limit_qps, settings.timeout_s) == (None, None)
+
+
+@pytest.mark.parametrize("url", ["hello", "http://host:1", ""])
+def test_a_redis_that_is_named_must_be_a_url(url: str) -> None:
+    with pytest.raises(InvalidInput, match="redis://"):
+        load_settings(redis_url=url)
+    assert load_settings(redis_url="off").redis_url is not None
