@@ -274,13 +274,12 @@ class Gate:
             self._welcome_back(now)
             return [self._wait_for(place, now) for place in places]
 
-    def close(self, place: Place, seconds: float, words: str, *, account: bool = False) -> None:
-        """A request that did not come through here was refused."""
-        name = place.account if account else place.upstream
+    def pause(self, place: Place, seconds: float) -> None:
+        """A request to this upstream that did not come through here was refused."""
         with self._lock:
-            self._throttle(name).close(self._clock(), seconds)
-            self._said[name] = _Said(place.account, words, FULL)
-            woken = self._send_away(name)
+            self._throttle(place.upstream).pause(self._clock(), seconds)
+            self._said.pop(place.upstream, None)
+            woken = self._send_away(place.upstream)
         self._wake(woken)
         self.shared()
 

@@ -140,7 +140,7 @@ class Gateway:
         """Somebody else's request to this upstream was refused: leave it alone for the time that the answer names."""
         seconds = retry_after({name.lower(): value for name, value in headers.items()}, time.time())
         if self.gate is not None and seconds:
-            self.gate.close(Place.of(base.origin, model, NONE), seconds, "")
+            self.gate.pause(Place.of(base.origin, model, NONE), seconds)
 
     def close(self) -> None:
         """Close every connection; a call that is still under way may end, and leaves none open."""

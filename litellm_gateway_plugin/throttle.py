@@ -286,7 +286,7 @@ class Throttle:
         if trip is self._trial:
             self._trial = None
 
-    def close(self, now: float, seconds: float) -> None:
+    def pause(self, now: float, seconds: float) -> None:
         """Nobody goes for so long: somebody else was refused."""
         if now + seconds > self.window.opens_at:
             self.window.opens_at = now + seconds

@@ -41,7 +41,7 @@ def narrow() -> Gate:
 
 
 def closed(gate: Gate, seconds: float = LONG, words: str = "We are full.") -> Gate:
-    gate.close(place(), seconds, words)
+    granted(gate).refused(seconds, words, account=False)
     return gate
 
 

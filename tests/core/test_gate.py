@@ -232,13 +232,13 @@ def test_a_pause_that_grows_sends_away_too_and_a_free_place_elsewhere_keeps_the_
     desk = Desk(most=1)
     busy = [*desk.fill(X), *desk.fill(Y)]
     short, either = desk.ask("short", X, within=5.0), desk.ask("either", X, Y, within=5.0)
-    desk.gate.close(X, 2.0, "told by litellm")
+    desk.gate.pause(X, 2.0)
     assert desk.woken == []
-    desk.gate.close(X, 20.0, "told again")
+    desk.gate.pause(X, 20.0)
     assert desk.woken == ["short"]
-    assert short.closed == Closed(20.0, "told again")
+    assert short.closed == Closed(20.0)
     assert either.closed is None
-    desk.gate.close(Y, 20.0, "the account", account=True)
+    desk.gate.pause(Y, 20.0)
     assert desk.woken == ["short", "either"]
     assert len(busy) == 2
 
@@ -493,7 +493,7 @@ def _one_call(gate: Gate, chance: random.Random, here: Counter[str], most: Count
     with lock:
         here[name] -= 1
     if chance.random() < 0.02:  # now nobody goes but by the pacemaker
-        gate.close(place, 0.002, "full", account=chance.random() < 0.5)
+        gate.pause(place, 0.002)
     passed.leave()
     return 1
 

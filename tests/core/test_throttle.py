@@ -162,8 +162,8 @@ def test_a_later_refusal_of_the_same_episode_may_make_the_pause_longer_and_never
 def test_somebody_elses_refusal_closes_it_and_costs_no_room() -> None:
     upstream = Upstream()
     before, version = upstream.window.limit, upstream.throttle.version
-    upstream.throttle.close(upstream.now, 4.0)
-    upstream.throttle.close(upstream.now, 2.0)
+    upstream.throttle.pause(upstream.now, 4.0)
+    upstream.throttle.pause(upstream.now, 2.0)
     assert not upstream.has_room()
     assert upstream.throttle.room_at(upstream.now) == upstream.now + 4.0
     assert upstream.throttle.version == version + 1
@@ -559,7 +559,7 @@ def test_whatever_happens_the_rules_hold(
         if what == "wait":
             upstream.now += seconds
         elif what == "close":
-            throttle.close(upstream.now, seconds)
+            throttle.pause(upstream.now, seconds)
         elif what == "go":
             had_room, on_trial = upstream.has_room(), upstream.window.on_trial
             if had_room:
