@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .catalogue import Listing, Model, Price
     from .custom_llm import GatewayLLM
     from .deployment_hook import GatewayCallback
     from .handle import Gateway
     from .hookspecs import hookimpl
     from .installation import install, uninstall
+    from .model_lists import alist_models, list_models
     from .settings import GatewaySettings
 
     callback: GatewayCallback
@@ -29,10 +31,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Gateway",
     "GatewaySettings",
+    "Listing",
+    "Model",
+    "Price",
     "__version__",
+    "alist_models",
     "callback",
     "hookimpl",
     "install",
+    "list_models",
     "provider",
     "uninstall",
 ]
@@ -40,8 +47,13 @@ __all__ = [
 _HOME = {
     "Gateway": "handle",
     "GatewaySettings": "settings",
+    "Listing": "catalogue",
+    "Model": "catalogue",
+    "Price": "catalogue",
+    "alist_models": "model_lists",
     "hookimpl": "hookspecs",
     "install": "installation",
+    "list_models": "model_lists",
     "uninstall": "installation",
 }
 _INSTALLING = ("callback", "provider")

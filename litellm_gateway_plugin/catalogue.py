@@ -1,37 +1,177 @@
-"""Listings and model ids: what a gateway lists, and which listed id equals an asked one. Pure: standard library only.
+"""What a gateway lists, and which listed id equals an asked one. Pure: standard library only.
 
 Two ids are equal or they are not: nothing is ever swapped for something similar. Similar ids are named in the error.
+What a listing does not say is unknown, which is neither yes nor no; a model's name says nothing.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 LONGEST_ID = 500
 """Characters; what is longer is no id."""
 
+MOST_LISTED = 20_000
+"""Models of one listing; what comes after them is not looked at."""
+
 MOST_COMPARED = 5000
 """Ids that are compared for an error message: a listing is somebody else's, and comparing takes time."""
 
+CHAT_KIND, EMBEDDING_KIND = "chat", "embedding"
+VISION, TOOLS, JSON_MODE, SCHEMA, REASONING = "vision", "tools", "json", "schema", "reasoning"
 
-def listed_ids(body: Any) -> tuple[str, ...] | None:
-    """The ids in a listing of any dialect, or None when the body is no listing.
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs.
+
+    Attributes:
+        input: USD per prompt token.
+        output: USD per completion token, None when the listing does not say.
+        cached: USD per prompt token that was read from a cache, None when the listing does not say.
+        source: the fields of the listing that gave them, and their unit.
+    """
+
+    input: float
+    output: float | None = None
+    cached: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a listing says of one model.
+
+    Attributes:
+        id: as the gateway lists it.
+        kind: "chat", "embedding", or another word of the listing's; None when it does not say.
+        context: tokens of the whole window, None when it does not say.
+        max_output: tokens of an answer at most, None when it does not say.
+        has: the capabilities that it has: "vision", "tools", "json", "schema", "reasoning".
+        lacks: those that it does not have; what is in neither is unknown.
+        price: None when the listing does not say.
+    """
+
+    id: str
+    kind: str | None = None
+    context: int | None = None
+    max_output: int | None = None
+    has: frozenset[str] = frozenset()
+    lacks: frozenset[str] = frozenset()
+    price: Price | None = None
+
+    @property
+    def may_chat(self) -> bool:
+        """Whether it is one for chat, as far as the listing says."""
+        return self.kind in (None, CHAT_KIND)
+
+    def can(self, capability: str) -> bool | None:
+        """Whether it has a capability; None when the listing does not say."""
+        return True if capability in self.has else False if capability in self.lacks else None
+
+
+class Ids(tuple[str, ...]):  # noqa: SLOT001  what it has looked up is kept in its dictionary
+    """The ids of a listing, which find an equal one without a walk over all."""
+
+    @cached_property
+    def _exact(self) -> frozenset[str]:
+        return frozenset(self)
+
+    @cached_property
+    def _lower(self) -> dict[str, list[str]]:
+        return _grouped((name.lower(), name) for name in self)
+
+    @cached_property
+    def _tails(self) -> dict[str, list[str]]:
+        return _grouped((tail, name) for name in self for tail in _tails(name.lower()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._exact
+
+    def equals(self, asked: str) -> Iterator[list[str]]:
+        """The candidates under each alias rule, in the order of the rules."""
+        yield [asked] if asked in self else []
+        name = asked.lower()
+        yield self._lower.get(name, [])
+        shorter = (listed for tail in _tails(name) for listed in self._lower.get(tail, ()))
+        yield list(dict.fromkeys((*self._tails.get(name, ()), *shorter)))
+
+
+@dataclass(frozen=True)
+class Listing(Sequence[Model]):
+    """What a gateway lists.
+
+    Attributes:
+        models: in the gateway's order, each id once.
+        packed: the entries as the gateway wrote them, unknown fields too: zlib over JSON.
+    """
+
+    models: tuple[Model, ...] = ()
+    packed: bytes = field(default=b"", repr=False)
+
+    @cached_property
+    def ids(self) -> Ids:
+        """Their ids."""
+        return Ids(model.id for model in self.models)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Model]:
+        return {model.id: model for model in self.models}
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.models[index]
+
+    def get(self, name: str) -> Model | None:
+        """The model that is listed under exactly this id."""
+        return self._by_id.get(name)
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """Everything that the gateway says of a listed model, as it wrote it.
+
+        Raises:
+            KeyError: no such id is listed.
+        """
+        if name not in self._by_id:
+            raise KeyError(name)
+        found: dict[str, Any] = next(each for each in self.body() if id_of(each) == name)
+        return found
+
+    def body(self) -> list[Any]:
+        """The entries as the gateway wrote them."""
+        entries: list[Any] = json.loads(zlib.decompress(self.packed)) if self.packed else []
+        return entries
+
+
+def entries_of(body: Any) -> list[Any] | None:
+    """The entries in a listing of any dialect, or None when the body is no listing.
 
     OpenAI, vLLM, Chutes, OpenRouter and LM Studio keep them in `data`, llama.cpp in `data` and `models`, Together
     answers a bare array.
     """
     entries = body.get("data", body.get("models")) if isinstance(body, dict) else body
-    if not isinstance(entries, list):
-        return None
-    ids = (_id_of(entry) for entry in entries)
-    return tuple(dict.fromkeys(name for name in ids if name))
+    return entries if isinstance(entries, list) else None
 
 
-def _id_of(entry: Any) -> str:
-    named = [entry.get(name) for name in ("id", "name", "model")] if isinstance(entry, dict) else [entry]
+def listed_ids(body: Any) -> tuple[str, ...] | None:
+    """The ids in a listing of any dialect, or None when the body is no listing."""
+    entries = entries_of(body)
+    return None if entries is None else tuple(dict.fromkeys(name for name in map(id_of, entries) if name))
+
+
+def id_of(entry: Any) -> str:
+    """The id of a listing's entry, "" when it has none."""
+    named = [entry.get(name) for name in ("id", "name", "model")] if isinstance(entry, Mapping) else [entry]
     return next((name for name in named if isinstance(name, str) and 0 < len(name) <= LONGEST_ID), "")
 
 
@@ -41,16 +181,9 @@ def equal_id(asked: str, listing: Sequence[str]) -> str | None:
     The rules, of which the first that has candidates decides, and has to leave exactly one: the same; the same but for
     case; the same but for a vendor or provider prefix on one of the two.
     """
-    rules = (
-        lambda listed: listed == asked,
-        lambda listed: listed.lower() == asked.lower(),
-        lambda listed: _tail_of(listed.lower(), asked.lower()) or _tail_of(asked.lower(), listed.lower()),
-    )
-    for same in rules:
-        candidates = [listed for listed in listing if same(listed)]
-        if candidates:
-            return candidates[0] if len(candidates) == 1 else None
-    return None
+    ids = listing if isinstance(listing, Ids) else Ids(listing)
+    candidates = next(filter(None, ids.equals(asked)), [])
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def nearest_ids(asked: str, listing: Iterable[str], count: int = 3) -> list[str]:
@@ -65,8 +198,20 @@ def namespace(model: str) -> str | None:
     return vendor if slash and vendor and rest else None
 
 
-def _tail_of(longer: str, shorter: str) -> bool:
-    return longer.endswith("/" + shorter)
+def _tails(name: str) -> Iterator[str]:
+    """What is left of an id without one, two, … of its prefixes."""
+    _, slash, rest = name.partition("/")
+    while slash:
+        yield rest
+        _, slash, rest = rest.partition("/")
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, listed in pairs:
+        if listed not in groups[name]:
+            groups[name].append(listed)
+    return dict(groups)
 
 
 def _short(name: str) -> str:

@@ -58,6 +58,8 @@ class GatewayCallback(CustomLogger):
             return None
         _check(base, model)
         installation.saw((model,) if not door.prefix else ())
+        if not base:
+            await installation.gateway.prepare(model.removeprefix(f"{PROVIDER}/"))
         return _taken(kwargs, kind, door.prefix, installation.names)
 
     def log_pre_api_call(self, model: str, messages: Any, kwargs: dict[str, Any]) -> None:  # noqa: ARG002  litellm's own

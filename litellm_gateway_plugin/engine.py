@@ -215,7 +215,7 @@ class Engine:
 
     def _begin(self, job: Job, transport: str) -> _Call:
         ask, deadline = job.ask, Deadline(job.timeout, job.connect)
-        report = Report(surface=ask.surface, requested_model=ask.model, transport=transport)
+        report = Report(surface=ask.surface, requested_model=ask.requested or ask.model, transport=transport)
         admission = Admission(self.gate, ask, deadline, self.longest_wait, job.elsewhere, self.clock)
         return _Call(job, deadline, report, admission)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import queue
 import random
 import threading
@@ -23,6 +22,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from .forking import renew_after_fork
 from .shared_throttle import HOLD_S, News, SharedThrottle, Standing
 from .throttle import FIRST_LIMIT, Bounds, Throttle, Trip
 
@@ -223,7 +223,7 @@ class Gate:
         self.shared: Callable[[], None] = _nothing
         self._ask_others: Callable[[], None] | None = None
         self._begin()
-        _gates.add(self)
+        renew_after_fork(self)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
@@ -649,15 +649,3 @@ def _is_told(ticket: Ticket) -> bool:
 
 def _nothing() -> None:
     """What is told to nobody."""
-
-
-_gates: weakref.WeakSet[Gate] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for gate in list(_gates):
-        gate.after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +12,15 @@ from typing import Any
 
 from .bodies import LISTING
 from .capacity import LONGEST_WAIT, retry_after
+from .catalogue import Listing
 from .credentials import BASIC, NONE, check_headers, clean_key, secrets_in, take_credential
+from .discovery import Discovery, Flight, heard
 from .engine import Engine, Result
-from .errors import Answered, InvalidInput, NoBase, NotAGateway, Unreachable
+from .errors import InvalidInput, NoBase
 from .exchange import Job
 from .gate import Gate, Place
 from .guesses import DiskGuesses
+from .listings import DiskShelf, Listings, Shelf
 from .memory import Memory
 from .negotiation import Ask
 from .plugins import hint_of, order_of, plugin_manager, policy_of
@@ -26,7 +31,10 @@ from .urls import Base, parse_base
 from .wire import Clients, WireOptions
 
 LISTING_TIMEOUT_S = 10.0
-"""Seconds for a listing that is asked for on a call's behalf."""
+"""Seconds for reading a listing."""
+
+BASES_WAIT_S = 5.0
+"""Seconds for which a call that names no base waits, once, for the listings of the configured ones."""
 
 
 class Gateway:
@@ -37,6 +45,8 @@ class Gateway:
         plugins: the pluggy manager; `plugins.register(object)` adds hook implementations.
         gate: what every request passes, None when it is switched off.
         sharer: who shares it and the guesses with other processes, None without a Redis.
+        listings: what the gateways list, as far as is known.
+        discovery: reads listings.
         names: the provider names that litellm hands over to this installation.
     """
 
@@ -44,7 +54,7 @@ class Gateway:
         self,
         settings: GatewaySettings,
         wire_options: Callable[[], WireOptions],
-        listed: Callable[[Sequence[str]], None] = lambda ids: None,
+        learnt: Callable[[Ask, Listing], None] = lambda ask, listing: None,
     ) -> None:
         self.settings = settings
         self.plugins = plugin_manager()
@@ -53,11 +63,13 @@ class Gateway:
         self.gate = gate_of(settings) if settings.gate else None
         disk = DiskGuesses(settings.cache_dir) if settings.cache else None
         self.sharer = _sharer_of(settings, self.gate, disk)
+        self.listings = Listings(_shelves(settings), settings.listing_ttl_s, learnt)
+        self.discovery = Discovery(self.listings, self._read_listing)
         self.memory = Memory(
             guesses=disk if self.sharer is None else self.sharer.guesses,
             order=order_of(self.plugins),
             hint=hint_of(self.plugins),
-            listed=listed,
+            listings=self.listings,
             negotiate=settings.negotiate,
         )
         self.engine = Engine(
@@ -106,18 +118,26 @@ class Gateway:
         if any(ord(letter) < 32 for letter in model):
             raise InvalidInput("The model id holds a line break or another control character.")
         checked = check_headers(headers)
-        base = self._base_for(model) if not api_base else parse_base(api_base)
+        wanted = self.settings.model_map.get(model, model)
+        requested = model if wanted != model else ""
+        base = self._base_for(wanted) if not api_base else parse_base(api_base)
         given = take_credential(checked)
+        key: str | None
+        named: str | None
         if given is not None:
             style, given_key, others = given
-            ask = Ask(base, surface, clean_key(given_key), model, named=style, others=secrets_in(others))
-            return ask, others
+            key, named, secrets = clean_key(given_key), style, secrets_in(others)
+        else:
+            key, named = self._key_of(base, api_key)
+            others, secrets = checked, secrets_in(checked)
+        return Ask(base, surface, key, wanted, named=named, others=secrets, requested=requested), others
+
+    def _key_of(self, base: Base, api_key: object) -> tuple[str | None, str | None]:
+        """The key of a call that has none in its headers, and the style in which it was given."""
         key_given = clean_key(api_key)
         if key_given is None and base.userinfo:
-            key, named = clean_key(base.userinfo), BASIC
-        else:
-            key, named = key_given or self._configured_key(base), None
-        return Ask(base, surface, key, model, named=named, others=secrets_in(checked)), checked
+            return clean_key(base.userinfo), BASIC
+        return key_given or self._configured_key(base), None
 
     def send(self, job: Job) -> Result:
         """Serve a job from a thread. Raises `errors.GatewayError`."""
@@ -127,14 +147,25 @@ class Gateway:
         """Serve a job from a coroutine. Raises `errors.GatewayError`."""
         return await self.engine.asend(job)
 
-    def listed(self, base: Base) -> tuple[str, ...]:
-        """The ids that a configured base lists; () when it cannot be asked. Blocks for a listing not yet known."""
-        ask = Ask(base, LISTING, self._configured_key(base))
-        known = self.memory.listing(ask)
-        if known is None:
-            known = self._fetched(ask)
-            self.memory.learn_listing(ask, known)
-        return known
+    def listing_ask(self, api_base: str | None = None, api_key: object = None) -> Ask:
+        """The question for a base's listing, by default for that of the first configured one.
+
+        Raises:
+            InvalidInput: a base or a key that cannot be sent.
+            NoBase: no base was given and none is configured.
+        """
+        base = parse_base(api_base) if api_base else self._some_base()
+        key, named = self._key_of(base, api_key)
+        return Ask(base, LISTING, key, named=named)
+
+    async def prepare(self, model: str) -> None:
+        """Before a coroutine's call that names no base: have the listings by which its base is chosen."""
+        if len(self._bases) > 1 and not self._exact(self.settings.model_map.get(model, model)):
+            flights = [asyncio.wrap_future(flight) for flight in self._flights()]
+            if flights:
+                await asyncio.wait(flights, timeout=BASES_WAIT_S)
+            for flight in flights:
+                flight.add_done_callback(heard)
 
     def note_refusal(self, base: Base, model: str, headers: Mapping[str, str]) -> None:
         """Somebody else's request to this upstream was refused: leave it alone for the time that the answer names."""
@@ -148,23 +179,52 @@ class Gateway:
             self.sharer.close()
         self.clients.close(final=True)
 
-    def _fetched(self, ask: Ask) -> tuple[str, ...]:
-        try:
-            result = self.engine.send(Job(ask, method="GET", timeout=LISTING_TIMEOUT_S))
-        except (Answered, NotAGateway, Unreachable):
-            return ()  # a base that does not answer lists nothing; the call to it will say what is wrong
-        return self.policy.listed_ids(result.data) or ()
+    def _read_listing(self, ask: Ask) -> Listing:
+        """Raises `errors.GatewayError`."""
+        result = self.engine.send(Job(ask, method="GET", timeout=LISTING_TIMEOUT_S))
+        return self.policy.read_listing(result.data) or Listing()
 
-    def _base_for(self, model: str) -> Base:
-        """The configured base for a call that names none: the only one, or the first that lists the model."""
+    def _some_base(self) -> Base:
         if not self._bases:
             raise NoBase(
                 "No gateway was named: pass api_base=, or set LITELLM_GATEWAY_API_BASE (and LITELLM_GATEWAY_API_KEY)."
             )
+        return self._bases[0][0]
+
+    def _base_for(self, model: str) -> Base:
+        """The configured base for a call that names none: the first that lists the model, else the first.
+
+        A base that lists exactly this id goes before one that lists its equal.
+        """
+        first = self._some_base()
         if len(self._bases) == 1:
-            return self._bases[0][0]
-        equal = (base for base, _ in self._bases if self.policy.model_id(base, model, self.listed(base)))
-        return next(equal, self._bases[0][0])
+            return first
+        found = self._exact(model)
+        if found is None:
+            concurrent.futures.wait(self._flights(), BASES_WAIT_S)
+            found = self._exact(model)
+        if found is not None:
+            return found
+        known = ((base, self._ids_of(base)) for base in self.bases)
+        return next((base for base, ids in known if ids and self.policy.model_id(base, model, ids)), first)
+
+    def _exact(self, model: str) -> Base | None:
+        return next((base for base in self.bases if model in self._ids_of(base)), None)
+
+    def _ids_of(self, base: Base) -> Sequence[str]:
+        """What a configured base lists, as far as is known; what is old is read anew meanwhile."""
+        ask = self.listing_ask(str(base))
+        found = self.listings.find(ask)
+        if found is not None and self.listings.is_due(ask):
+            self.discovery.start(ask)
+        return found.ids if found is not None else ()
+
+    def _flights(self) -> list[Flight]:
+        """The readings of all listings that are not known; one that has failed is not waited for again."""
+        asks = [self.listing_ask(str(base)) for base in self.bases]
+        unknown = [ask for ask in asks if self.listings.find(ask) is None and self.listings.is_due(ask)]
+        started = [(ask, self.discovery.start(ask)) for ask in unknown]
+        return [flight for ask, flight in started if not self.listings.has_failed(ask)]
 
     def _configured_key(self, base: Base) -> str | None:
         exact = (entry.key for known, entry in self._bases if str(known) == str(base))
@@ -175,6 +235,10 @@ class Gateway:
 def _sharer_of(settings: GatewaySettings, gate: Gate | None, disk: DiskGuesses | None) -> Sharer | None:
     url = settings.redis
     return None if url is None else sharer_of(url, settings.sharing_secret(url), gate, disk)
+
+
+def _shelves(settings: GatewaySettings) -> tuple[Shelf, ...]:
+    return (DiskShelf(settings.cache_dir),) if settings.cache else ()
 
 
 def gate_of(settings: GatewaySettings) -> Gate:

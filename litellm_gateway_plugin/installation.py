@@ -52,7 +52,7 @@ class Installation:
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self.gateway = Gateway(settings, lambda: wire_options(settings), self.saw)
+        self.gateway = Gateway(settings, lambda: wire_options(settings), lambda ask, listing: self.saw(listing.ids))
         self.callback = CALLBACK
         self.provider = HANDLER
         self.names: frozenset[str] = frozenset()

@@ -7,34 +7,29 @@ fingerprint.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from .answers import Answer
+from .catalogue import Listing
 from .credentials import BASIC, DEFAULT_ORDER, NONE
+from .forking import renew_after_fork
+from .listings import Listings
 from .negotiation import LISTING, Ask, Claim, Probe, Profile, Spent
 from .plan import Plan, Route
+from .recent import Recent
 
 REFUSED_FOR = 60.0
 """Seconds for which refusals count: a key that every style refused is tried once per call and no more, and a plan that
 nobody finished goes on where it was left."""
 
-LISTING_FOR = 300.0
-"""Seconds for which a listing answers the question for an id."""
-
 MAX_PROFILES = 4096
 
 EVIDENCE = ("chat/completions", "embeddings", "completions")
 """The surfaces whose route is a good first guess for another one."""
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class Guesses(Protocol):
@@ -43,28 +38,6 @@ class Guesses(Protocol):
     def recall(self, base: str, surface: str) -> Route | None: ...
     def note(self, base: str, surface: str, route: Route) -> None: ...
     def after_fork(self) -> None: ...
-
-
-class Recent(OrderedDict[K, V], Generic[K, V]):
-    """A dictionary that forgets what was not used for longest."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self._size = size
-
-    def use(self, key: K) -> V | None:
-        """The value, which counts as used now, or None."""
-        value = self.get(key)
-        if value is not None:
-            self.move_to_end(key)
-        return value
-
-    def put(self, key: K, value: V) -> None:
-        """Remember, and forget the oldest beyond the size."""
-        self[key] = value
-        self.move_to_end(key)
-        while len(self) > self._size:
-            self.popitem(last=False)
 
 
 @dataclass(slots=True)
@@ -85,14 +58,6 @@ class Refused:
     route: Route
 
 
-@dataclass(slots=True)
-class Listed:
-    """A listing's ids and until when they count."""
-
-    until: float
-    ids: tuple[str, ...]
-
-
 @dataclass(eq=False)
 class Memory:
     """The store behind `negotiation.Memory`.
@@ -101,7 +66,7 @@ class Memory:
         guesses: where orders of guesses outlive the process, None for nowhere.
         order: the hook that names the styles to try on a base and surface, None for the default order.
         hint: the hook that names a first route, None for no opinion.
-        listed: told the ids of every listing that is learnt.
+        listings: what the gateways list.
         negotiate: False tries the first guess alone.
         clock: monotonic seconds.
     """
@@ -109,7 +74,7 @@ class Memory:
     guesses: Guesses | None = None
     order: Callable[[Ask], Sequence[str] | None] = lambda ask: None
     hint: Callable[[Ask], Route | None] = lambda ask: None
-    listed: Callable[[Sequence[str]], None] = lambda ids: None
+    listings: Listings = field(default_factory=Listings)
     negotiate: bool = True
     clock: Callable[[], float] = time.monotonic
     size: int = MAX_PROFILES
@@ -117,13 +82,13 @@ class Memory:
     _open: Recent[Profile, Open] = field(init=False)
     _refused: Recent[Profile, Refused] = field(init=False)
     _ids: Recent[tuple[str, str], str] = field(init=False)
-    _listed: Recent[tuple[str, str], Listed] = field(init=False)
+    _reading: Recent[tuple[str, str], Probe] = field(init=False)
     _likely: Recent[Profile, Route] = field(init=False)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.clear()
-        _MEMORIES.add(self)
+        renew_after_fork(self)
 
     def clear(self) -> None:
         """Forget everything learnt in this process."""
@@ -131,7 +96,8 @@ class Memory:
         self._open = Recent(self.size)
         self._refused = Recent(self.size)
         self._ids = Recent(self.size)
-        self._listed = Recent(256)
+        self._reading = Recent(self.size)
+        self.listings.forget()
         self._likely = Recent(self.size)
 
     def proven(self, ask: Ask) -> Route | None:
@@ -268,17 +234,26 @@ class Memory:
             else:
                 self._ids.put(name, served)
 
-    def listing(self, ask: Ask) -> tuple[str, ...] | None:
-        """The ids of the last listing while they count; () for a gateway without one; None when unknown."""
-        with self._lock:
-            listed = self._listed.get((str(ask.base), ask.profile[2]))
-            return listed.ids if listed and self.clock() < listed.until else None
+    def listing(self, ask: Ask, *, old: bool = False) -> Sequence[str] | None:
+        """The ids of the last listing, a fresh one or however old; none for a gateway without; None when unknown."""
+        found = self.listings.find(ask) if old else self.listings.fresh(ask)
+        return None if found is None else found.ids
 
-    def learn_listing(self, ask: Ask, ids: tuple[str, ...]) -> None:
-        """What the gateway lists, for a while."""
+    def read_listing(self, ask: Ask) -> Probe | None:
+        """Whoever reads the listing just now; None for nobody, and then the caller is the one."""
         with self._lock:
-            self._listed.put((str(ask.base), ask.profile[2]), Listed(self.clock() + LISTING_FOR, ids))
-        self.listed(ids)
+            probe = self._reading.get((str(ask.base), ask.profile[2]))
+            if probe is None:
+                self._reading.put((str(ask.base), ask.profile[2]), Probe())
+            return probe
+
+    def learn_listing(self, ask: Ask, listing: Listing | None) -> None:
+        """What the gateway lists, or None when that could not be read; whoever waits for it goes on."""
+        if listing is not None:
+            self.listings.learn(ask, listing)
+        with self._lock:
+            probe = self._reading.pop((str(ask.base), ask.profile[2]), None)
+        _settle(probe)
 
     def _several(self, ask: Ask) -> bool:
         """Whether more than one style may be tried."""
@@ -330,6 +305,8 @@ class Memory:
         """In the child: the parent's lock and probes belong to threads that do not exist here."""
         self._lock = threading.Lock()
         self._open = Recent(self.size)
+        self._reading = Recent(self.size)
+        self.listings.after_fork()
         if self.guesses is not None:
             self.guesses.after_fork()
 
@@ -338,15 +315,3 @@ def _settle(*probes: Probe | None) -> None:
     for probe in probes:
         if probe is not None:
             probe.settle()
-
-
-_MEMORIES: weakref.WeakSet[Memory] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for memory in list(_MEMORIES):
-        memory.after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork_in_child)

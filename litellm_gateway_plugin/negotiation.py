@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl
 from . import refusals
 from .answers import Answer
 from .capacity import is_account_limit
+from .catalogue import Listing
 from .credentials import BASIC, fingerprint, header_for, hinted_styles
 from .errors import Answered, Full, NotAGateway, UpstreamFailed
 from .plan import Plan, Route
@@ -41,7 +42,8 @@ class Ask:
         base: where.
         surface: what, such as "chat/completions".
         key: the credential, None for none.
-        model: the id as the caller wrote it, "" when the surface has none.
+        model: the wanted id, "" when the surface has none.
+        requested: what the caller wrote instead, when the operator's map has made that id of it.
         named: the style of the header in which the caller gave the key, if so.
         others: further secrets of the caller's headers, which no error may hold.
         fixed_id: whether the id cannot be replaced in the body (multipart).
@@ -54,6 +56,7 @@ class Ask:
     named: str | None = None
     fixed_id: bool = False
     others: tuple[str, ...] = field(default=(), repr=False)
+    requested: str = ""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -174,8 +177,9 @@ class Memory(Protocol):
     def refused_styles(self, ask: Ask) -> list[str]: ...
     def served_id(self, ask: Ask) -> str | None: ...
     def learn_id(self, ask: Ask, served: str) -> None: ...
-    def listing(self, ask: Ask) -> tuple[str, ...] | None: ...
-    def learn_listing(self, ask: Ask, ids: tuple[str, ...]) -> None: ...
+    def listing(self, ask: Ask, *, old: bool = False) -> Sequence[str] | None: ...
+    def read_listing(self, ask: Ask) -> Probe | None: ...
+    def learn_listing(self, ask: Ask, listing: Listing | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,7 @@ class Policy:
 
     is_capacity: Callable[[int, Mapping[str, str], str], bool]
     model_id: Callable[[Base, str, Sequence[str]], str | None]
-    listed_ids: Callable[[Any], tuple[str, ...] | None]
+    read_listing: Callable[[Any], Listing | None]
     negotiated: Callable[[Base, str, Route, Sequence[Route]], None]
     now: Callable[[], float]
     is_account_limit: Callable[[Mapping[str, str], str], bool] = is_account_limit
@@ -296,19 +300,32 @@ def _another_id(
     return served
 
 
-def _listing(ask: Ask, memory: Memory, policy: Policy, route: Route) -> Generator[Step, Answer | None, tuple[str, ...]]:
+def _listing(ask: Ask, memory: Memory, policy: Policy, route: Route) -> Generator[Step, Answer | None, Sequence[str]]:
     """The ids that the gateway lists, asked for once and remembered; none when it has no listing, or not now."""
     ids = memory.listing(ask)
-    if ids is None:
-        try:
-            served = yield from negotiate(listing_ask(ask, route), memory, policy)
-            ids = policy.listed_ids(served.answer.data) or ()
-        except (Full, UpstreamFailed):
-            return ()  # that passes: the next call asks again
-        except (Answered, NotAGateway):
-            ids = ()  # a gateway without a listing is a gateway all the same
-        memory.learn_listing(ask, ids)
-    return ids
+    if ids is not None:
+        return ids
+    reader = memory.read_listing(ask)
+    if reader is not None:
+        yield Wait(reader)
+        ids = memory.listing(ask)
+        if ids is not None:
+            return ids
+    yield from _read_listing(ask, memory, policy, route)
+    return memory.listing(ask, old=True) or ()
+
+
+def _read_listing(ask: Ask, memory: Memory, policy: Policy, route: Route) -> Generator[Step, Answer | None, None]:
+    found: Listing | None = None
+    try:
+        served = yield from negotiate(listing_ask(ask, route), memory, policy)
+        found = policy.read_listing(served.answer.data)
+    except (Full, UpstreamFailed):
+        pass  # that passes: the next call asks again
+    except (Answered, NotAGateway):
+        found = Listing()  # a gateway without a listing is a gateway all the same
+    finally:
+        memory.learn_listing(ask, found)
 
 
 def listing_ask(ask: Ask, route: Route | None = None) -> Ask:

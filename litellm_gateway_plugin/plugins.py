@@ -10,7 +10,7 @@ from typing import Any
 import pluggy
 
 from . import hookspecs, manners
-from .catalogue import listed_ids
+from .dialects import read_listing
 from .errors import InvalidInput
 from .negotiation import Ask, Policy
 from .plan import Route
@@ -68,7 +68,7 @@ def policy_of(manager: pluggy.PluginManager, *, map_503: bool = True) -> Policy:
         except Exception:
             logger.warning("A gateway_negotiated hook failed", exc_info=True)
 
-    return Policy(is_capacity, model_id, listed_ids, negotiated, time.time, is_account_limit, map_503)
+    return Policy(is_capacity, model_id, read_listing, negotiated, time.time, is_account_limit, map_503)
 
 
 def order_of(manager: pluggy.PluginManager) -> Any:

@@ -32,16 +32,30 @@ REDIS_URL = re.compile(r"(?:rediss?|unix)://|off\Z", re.IGNORECASE)
 NUMBERED = re.compile(r"(?:LITELLM_GATEWAY|CHUTES)_API_BASE_(\d+)")
 BASE_NAMES = ("LITELLM_GATEWAY_API_BASE", "CHUTES_API_BASE")
 TRUE = {"true", "1", "yes", "on"}
+PREFERENCES = ("text_model", "vlm_model", "tools_model")
 KEY_NAMES = ("LITELLM_GATEWAY_API_KEY", "CHUTES_API_KEY")
 
 
 class GatewayBase(BaseModel):
-    """A configured gateway: its base and the key that belongs to it."""
+    """A configured gateway: its base, the key that belongs to it, and the models that are preferred there.
+
+    Attributes:
+        key_name: the environment variable that holds the key, None when it was given in code.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     api_base: str
     api_key: SecretStr | None = None
+    key_name: str | None = None
+    text_model: str | None = None
+    vlm_model: str | None = None
+    tools_model: str | None = None
+
+    def preferred(self, kind: str) -> str | None:
+        """The model that the operator has named for "text", "vlm" or "tools"."""
+        named: str | None = getattr(self, f"{kind}_model", None)
+        return named
 
     @property
     def key(self) -> str | None:
@@ -174,6 +188,17 @@ class GatewaySettings(BaseSettings):
         description="Redis that processes share the gate and the guesses through; `off` for none. "
         "Without it: `REDIS_URL`, or `REDIS_HOST` and its like, as litellm reads them.",
     )
+    model_map: dict[str, str] = Field(
+        {},
+        validation_alias=_named(name="model_map"),
+        description='Ids that are meant by other names, as JSON: `{"gpt-4o": "Qwen/Qwen3-32B"}`.',
+    )
+    listing_ttl_s: float = Field(
+        300.0,
+        gt=0,
+        validation_alias=_named(name="listing_ttl_s"),
+        description="Seconds for which a listing is not read again; then it is, in the background, when it is used.",
+    )
     disable_aiohttp: bool = Field(
         False,
         validation_alias=_named("SCILLM_DISABLE_AIOHTTP", name="disable_aiohttp"),
@@ -235,11 +260,18 @@ class GatewaySettings(BaseSettings):
     @property
     def all_bases(self) -> tuple[GatewayBase, ...]:
         """Every configured gateway, the unnumbered one first, none twice."""
-        first = (GatewayBase(api_base=self.api_base, api_key=self.api_key),) if self.api_base else ()
-        unique: dict[str, GatewayBase] = {}
-        for base in (*first, *self.bases):
-            unique.setdefault(str(parse_base(base.api_base)), base)
+        unique: dict[tuple[str, str | None], GatewayBase] = {}
+        for base in (*self._first, *self.bases):
+            unique.setdefault((str(parse_base(base.api_base)), base.key), base)
         return tuple(unique.values())
+
+    @property
+    def _first(self) -> tuple[GatewayBase, ...]:
+        if not self.api_base:
+            return ()
+        key, preferred = self.api_key, {name: getattr(self, name) for name in PREFERENCES}
+        name = _name_of(os.environ, KEY_NAMES, "", key.get_secret_value()) if key is not None else None
+        return (GatewayBase(api_base=self.api_base, api_key=key, key_name=name, **preferred),)
 
 
 def redis_from(environment: Mapping[str, str]) -> str | None:
@@ -288,11 +320,25 @@ def _numbered(environment: Mapping[str, str], number: int) -> GatewayBase | None
     base = _first(environment, BASE_NAMES, f"_{number}")
     if base is None:
         return None
-    key = _first(environment, KEY_NAMES, f"_{number}")
-    unnumbered = _first(environment, BASE_NAMES, "")
+    suffix = f"_{number}"
+    key, unnumbered = _first(environment, KEY_NAMES, suffix), _first(environment, BASE_NAMES, "")
     if key is None and unnumbered and parse_base(unnumbered).origin == parse_base(base).origin:
-        key = _first(environment, KEY_NAMES, "")
-    return GatewayBase(api_base=base, api_key=SecretStr(key) if key else None)
+        suffix = ""
+        key = _first(environment, KEY_NAMES, suffix)
+    return GatewayBase(
+        api_base=base,
+        api_key=SecretStr(key) if key else None,
+        key_name=_name_of(environment, KEY_NAMES, suffix, key) if key else None,
+        **{
+            each: _first(environment, (PREFIX + each.upper(), f"CHUTES_{each.upper()}"), f"_{number}")
+            for each in PREFERENCES
+        },
+    )
+
+
+def _name_of(environment: Mapping[str, str], names: tuple[str, ...], suffix: str, value: str) -> str | None:
+    """The variable that holds this value."""
+    return next((name + suffix for name in names if environment.get(name + suffix) == value), None)
 
 
 def _first(environment: Mapping[str, str], names: tuple[str, ...], suffix: str) -> str | None:

@@ -15,7 +15,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import queue
 import random
 import secrets
@@ -29,6 +28,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from .credentials import share_fingerprints
+from .forking import renew_after_fork
 from .gate import Gate, Name, Told
 from .guesses import entry_of, route_of
 from .memory import Guesses
@@ -251,6 +251,7 @@ class Sharer:
             gate.shared = self.nudge
             gate.join(self.nudge)
         _sharers.add(self)
+        renew_after_fork(self)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
@@ -502,17 +503,8 @@ def _nothing() -> None:
 _sharers: weakref.WeakSet[Sharer] = weakref.WeakSet()
 
 
-def _after_fork_in_child() -> None:
-    for sharer in list(_sharers):
-        sharer.after_fork()
-
-
 @atexit.register
 def _at_exit() -> None:
     """So that the others need not wait until this process counts as gone."""
     for sharer in list(_sharers):
         sharer.close()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -43,7 +43,8 @@ from litellm_gateway_plugin.catalogue import equal_id
 from litellm_gateway_plugin.credentials import CREDENTIAL_HEADERS, DEFAULT_ORDER, MAX_HINTED
 from litellm_gateway_plugin.errors import ConnectionBroken, GatewayError, KeyRefused
 from litellm_gateway_plugin.exchange import Job, request_for
-from litellm_gateway_plugin.memory import LISTING_FOR, REFUSED_FOR, Memory
+from litellm_gateway_plugin.listings import FRESH_S, Listings
+from litellm_gateway_plugin.memory import REFUSED_FOR, Memory
 from litellm_gateway_plugin.negotiation import (
     LISTING,
     MAX_ATTEMPTS,
@@ -183,7 +184,7 @@ class Negotiations(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.memory = Memory(Notes(), clock=self.clock, size=40)
+        self.memory = Memory(Notes(), clock=self.clock, size=40, listings=Listings(clock=self.clock))
         self.manners: dict[str, Manners] = {}
         self.callers: list[Caller] = []
         self.refused: dict[tuple[str, str, str], float] = {}
@@ -254,7 +255,7 @@ class Negotiations(RuleBasedStateMachine):
     def change(self, base: Base, manners: Manners) -> None:
         """The gateway changes its manners, and time passes until nothing counts that was learnt for a while."""
         self.manners[str(base)] = manners
-        self._disturb(LISTING_FOR + 1)
+        self._disturb(FRESH_S + 1)
 
     @rule(seconds=st.sampled_from([1.0, REFUSED_FOR]))
     def wait(self, seconds: float) -> None:
@@ -326,7 +327,7 @@ class Negotiations(RuleBasedStateMachine):
         if caller.served is not None:
             assert mine[-1][1] is Verdict.PROVEN
         if caller.disturbed:
-            self.unsure_until = self.clock() + LISTING_FOR
+            self.unsure_until = self.clock() + FRESH_S
             return
         if isinstance(caller.error, KeyRefused) and all(verdict is not Verdict.FULL for _, verdict in mine):
             self.refused.setdefault(caller.ask.profile, 0)

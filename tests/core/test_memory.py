@@ -4,12 +4,15 @@ import os
 
 import pytest
 
-from litellm_gateway_plugin import memory as module
+from litellm_gateway_plugin import forking
 from litellm_gateway_plugin.answers import Answer
+from litellm_gateway_plugin.dialects import read_listing
 from litellm_gateway_plugin.errors import KeyRefused
-from litellm_gateway_plugin.memory import LISTING_FOR, REFUSED_FOR, Memory, Open, Recent
+from litellm_gateway_plugin.listings import FRESH_S, Listings
+from litellm_gateway_plugin.memory import REFUSED_FOR, Memory, Open
 from litellm_gateway_plugin.negotiation import Attempt, Claim, Profile, Spent, Wait, negotiate
 from litellm_gateway_plugin.plan import Route
+from litellm_gateway_plugin.recent import Recent
 from tests.support.core import Clock, answer, ask, call, guarded, listing, ok, policy, scripted
 
 REFUSAL = answer(401, {"error": "Unauthorized"})
@@ -256,12 +259,13 @@ def test_an_evicted_plan_still_wakes_those_who_wait() -> None:
 
 def test_a_listing_counts_for_a_while() -> None:
     clock = Clock()
-    memory = Memory(clock=clock)
-    memory.learn_listing(ask(), ("a",))
+    memory = Memory(clock=clock, listings=Listings(clock=clock))
+    memory.learn_listing(ask(), read_listing(["a"]))
     assert memory.listing(ask()) == ("a",)
     assert memory.listing(ask(key="other")) is None
-    clock.pass_(LISTING_FOR)
+    clock.pass_(FRESH_S)
     assert memory.listing(ask()) is None
+    assert memory.listing(ask(), old=True) == ("a",)
 
 
 def test_ids_are_remembered_by_base() -> None:
@@ -297,7 +301,7 @@ def test_a_child_process_starts_without_the_threads_of_its_parent() -> None:
     assert memory.proven(ask()) is not None
     assert isinstance(next(negotiate(ask(key="other"), memory, policy())), Attempt)
     bare = Memory()
-    module._after_fork_in_child()
+    forking._in_child()
     assert guesses.forks == 2
     assert isinstance(bare.claim(ask(), None), Claim)
 

@@ -44,7 +44,9 @@ def test_the_built_in_manners() -> None:
     assert not policy.is_capacity(400, none, "")
     assert policy.model_id(ask().base, "qwen3", ["Qwen/Qwen3"]) == "Qwen/Qwen3"
     assert policy.model_id(ask().base, "qwen3", []) is None
-    assert policy.listed_ids({"data": [{"id": "a"}]}) == ("a",)
+    listing = policy.read_listing({"data": [{"id": "a"}]})
+    assert listing is not None
+    assert listing.ids == ("a",)
     assert policy.now() > 1_700_000_000
     assert order_of(manager)(ask()) == DEFAULT_ORDER
     assert hint_of(manager)(ask()) is None

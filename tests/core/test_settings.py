@@ -52,11 +52,16 @@ def test_our_own_names_win_and_keyword_arguments_win_over_them(monkeypatch: pyte
 
 
 def test_a_base_given_twice_counts_once() -> None:
-    both = ({"api_base": "https://b.example/"}, {"api_base": "https://a.example/v1/", "api_key": "late"})
+    both = (
+        {"api_base": "https://b.example/"},
+        {"api_base": "https://a.example/v1/", "api_key": "late"},
+        {"api_base": "https://a.example/v1/", "api_key": "k"},
+    )
     settings = load_settings(api_base="https://a.example/v1", api_key="k", bases=both)
     assert [(base.api_base, base.key) for base in settings.all_bases] == [
         ("https://a.example/v1", "k"),
         ("https://b.example/", None),
+        ("https://a.example/v1/", "late"),  # another account at the same gateway
     ]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from litellm_gateway_plugin import capacity
 from litellm_gateway_plugin.answers import Answer
-from litellm_gateway_plugin.catalogue import equal_id, listed_ids
+from litellm_gateway_plugin.catalogue import equal_id
+from litellm_gateway_plugin.dialects import read_listing
 from litellm_gateway_plugin.errors import GatewayError
 from litellm_gateway_plugin.exchange import answer_of
 from litellm_gateway_plugin.memory import Memory
@@ -47,7 +48,7 @@ def policy(**changes: Any) -> Policy:
     kept: dict[str, Any] = {
         "is_capacity": capacity.is_capacity,
         "model_id": lambda base, model, listing: equal_id(model, listing),
-        "listed_ids": listed_ids,
+        "read_listing": read_listing,
         "negotiated": lambda base, surface, route, tried: None,
         "now": lambda: 1_700_000_000.0,
     }
