@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .burst import bursts
 from .calls import streams, warm_calls
+from .discovery import discovery
 from .figures import Findings
 from .gate import gate
 from .imports import imports
@@ -25,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[Server, int], Findings]] = {
     "memory": lambda server, rounds: memory(server),
     "import": lambda server, rounds: imports(),
     "gate": gate,
+    "discovery": lambda server, rounds: discovery(rounds),
 }
 LOAD = "load"
 """Takes a quarter of an hour, and is run when it is named."""

@@ -16,6 +16,13 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .attributions import attribution
+    from .auto_router import (
+        aauto_model_list_from_env,
+        aauto_router_from_env,
+        auto_model_list_from_env,
+        auto_router_from_env,
+    )
     from .catalogue import Listing, Model, Price
     from .custom_llm import GatewayLLM
     from .deployment_hook import GatewayCallback
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from .hookspecs import hookimpl
     from .installation import install, uninstall
     from .model_lists import alist_models, list_models
+    from .race import afirst_success, first_success
     from .settings import GatewaySettings
 
     callback: GatewayCallback
@@ -35,8 +43,15 @@ __all__ = [
     "Model",
     "Price",
     "__version__",
+    "aauto_model_list_from_env",
+    "aauto_router_from_env",
+    "afirst_success",
     "alist_models",
+    "attribution",
+    "auto_model_list_from_env",
+    "auto_router_from_env",
     "callback",
+    "first_success",
     "hookimpl",
     "install",
     "list_models",
@@ -50,7 +65,14 @@ _HOME = {
     "Listing": "catalogue",
     "Model": "catalogue",
     "Price": "catalogue",
+    "aauto_model_list_from_env": "auto_router",
+    "aauto_router_from_env": "auto_router",
+    "afirst_success": "race",
     "alist_models": "model_lists",
+    "attribution": "attributions",
+    "auto_model_list_from_env": "auto_router",
+    "auto_router_from_env": "auto_router",
+    "first_success": "race",
     "hookimpl": "hookspecs",
     "install": "installation",
     "list_models": "model_lists",

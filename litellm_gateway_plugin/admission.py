@@ -45,6 +45,9 @@ class Reserved:
 reserved: ContextVar[Reserved | None] = ContextVar("litellm_gateway_reserved", default=None)
 """For the call that this context is about to make."""
 
+another_is_left: ContextVar[bool] = ContextVar("litellm_gateway_another_is_left", default=False)
+"""Whether whoever makes the calls of this context goes on to another upstream: then nothing is waited for."""
+
 
 class Admission:
     """What one call has to do with the gate.
@@ -162,12 +165,18 @@ class Admission:
         place = place_for(self._ask, model)
         left = self._deadline.remaining()
         bounds = [seconds for seconds in (left, self._longest) if seconds is not None]
-        if self._elsewhere is not None and self._gate is not None and self._number < 0:
-            waiting = self._gate.wait_for((place,))[0]
-            if 0 < waiting < math.inf and self._elsewhere():
-                bounds = [0.0]
+        if self._number < 0 and self._goes_elsewhere(place):
+            bounds = [0.0]
         expires_at = self._clock() + min(bounds) if bounds else None
         return Ticket((place,), expires_at, wake, self._number)
+
+    def _goes_elsewhere(self, place: Place) -> bool:
+        """Whether the call is better refused than held. A Router's is held where only an answer is waited for."""
+        is_left = another_is_left.get()
+        if self._gate is None or not (is_left or self._elsewhere):
+            return False
+        waiting = self._gate.wait_for((place,))[0]
+        return waiting > 0 and (is_left or (self._elsewhere is not None and waiting < math.inf and self._elsewhere()))
 
     def _patience(self, ticket: Ticket) -> float | None:
         return None if ticket.expires_at is None else max(0.0, ticket.expires_at - self._clock())

@@ -9,10 +9,13 @@ from typing import Any
 
 import litellm
 from litellm.litellm_core_utils.core_helpers import process_response_headers
+from litellm.litellm_core_utils.litellm_logging import use_custom_pricing_for_model
 from litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response import convert_to_model_response_object
 from litellm.types.utils import EmbeddingResponse, ModelResponse, ModelResponseStream, all_litellm_params
 
+from .attributions import NAME, headers_of
 from .bodies import CHAT, EMBEDDINGS, TEXT
+from .cost_map import COSTS
 from .engine import Result
 from .errors import BrokenAnswer, InvalidInput
 from .exchange import Job
@@ -39,6 +42,9 @@ INTERNAL = frozenset(all_litellm_params) | {
     "timeout",
 }
 UNNAMED_TIMEOUT_S = 600.0
+
+FIRST = "first_chunk"
+"""Where a stream keeps what its first chunk carries."""
 
 ROUTING = frozenset({"model", "stream", "api_key", "api_base", "base_url"})
 """What `extra_body` cannot change; everything else in it is the caller's own word to the gateway."""
@@ -193,8 +199,14 @@ def _parameters(optional_params: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, **{name: value for name, value in extra.items() if name not in ROUTING}}
 
 
-def chat_response(result: Result, model_response: ModelResponse) -> ModelResponse:
-    """A chat completion as stock `openai/` would give it, with our report."""
+def chat_response(result: Result, model_response: ModelResponse, logging_obj: Any = None) -> ModelResponse:
+    """A chat completion as stock `openai/` would give it, with our report.
+
+    Args:
+        result: what the call got.
+        model_response: litellm's empty one, to be filled.
+        logging_obj: litellm's, of this call.
+    """
     data = tidy(_as_chat(result.data) if result.report.surface == TEXT else result.data, "message")
     try:
         response: ModelResponse = convert_to_model_response_object(
@@ -206,7 +218,7 @@ def chat_response(result: Result, model_response: ModelResponse) -> ModelRespons
         )
     except Exception as error:  # noqa: BLE001  litellm raises bare exceptions for an answer that it cannot read
         raise _unusable(result.report.api_base, error) from None
-    _mark(response, result)
+    _mark(response, result, logging_obj)
     return response
 
 
@@ -219,40 +231,66 @@ def _as_chat(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "object": "chat.completion", "choices": choices}
 
 
-def embedding_response(result: Result, model_response: EmbeddingResponse) -> EmbeddingResponse:
-    """An embedding answer as stock `openai/` would give it, with our report."""
+def embedding_response(result: Result, model_response: EmbeddingResponse, logging_obj: Any = None) -> EmbeddingResponse:
+    """An embedding answer as stock `openai/` would give it, with our report. Arguments as of `chat_response`."""
     response: EmbeddingResponse = convert_to_model_response_object(
         response_object=result.data,
         model_response_object=model_response,
         response_type="embedding",
         _response_headers=result.headers,
     )
-    _mark(response, result)
+    _mark(response, result, logging_obj)
     return response
 
 
-def stream_chunk(data: dict[str, Any], hidden: dict[str, Any]) -> ModelResponseStream:
-    """One chunk of a stream."""
+def stream_chunk(data: dict[str, Any], hidden: dict[str, Any], logging_obj: Any = None) -> ModelResponseStream:
+    """One chunk of a stream.
+
+    Args:
+        data: the chunk as the gateway sent it.
+        hidden: what every chunk carries; the stream's own, because the first chunk is kept there.
+        logging_obj: litellm's, of this call.
+    """
     try:
         chunk = ModelResponseStream(**tidy(data, "delta"))
     except Exception as error:  # noqa: BLE001  as in `chat_response`
         raise _unusable("", error) from None
-    chunk._hidden_params = hidden
+    own = {name: value for name, value in hidden.items() if name != FIRST}  # litellm writes into it
+    chunk._hidden_params = own
+    cost = _cost(chunk, hidden[NAME], logging_obj)
+    # litellm 1.90.0 takes this from the chunk with the usage, 1.109.1 from the first; 1.106.2 keeps to what it knows
+    for carried in (own, hidden.setdefault(FIRST, own)):
+        carried.update(cost)
     return chunk
 
 
 def hidden_params(result: Result) -> dict[str, Any]:
     """What a response carries beside its content: the report, and the gateway's headers under litellm's names."""
-    return {"gateway": result.report.as_dict(), "additional_headers": process_response_headers(result.headers)}
+    report = result.report.as_dict()
+    headers = {**process_response_headers(result.headers), **headers_of(report)}
+    return {NAME: report, "additional_headers": headers}
 
 
-def _mark(response: Any, result: Result) -> None:
+def _mark(response: Any, result: Result, logging_obj: Any) -> None:
+    carried = hidden_params(result)
+    carried.update(_cost(response, carried[NAME], logging_obj))
     hidden = response._hidden_params
     if isinstance(hidden, dict):
-        hidden.update(hidden_params(result))
+        hidden.update(carried)
     else:
-        for name, value in hidden_params(result).items():
+        for name, value in carried.items():
             setattr(hidden, name, value)
+
+
+def _cost(response: Any, report: Mapping[str, Any], logging_obj: Any) -> dict[str, float]:
+    """What an answer cost, when its gateway has another price than the one that litellm knows; else {}.
+
+    A price that the caller or the deployment has set itself stays.
+    """
+    cost = COSTS.cost(report["api_base"], report["served_model"], getattr(response, "usage", None))
+    if cost is None or use_custom_pricing_for_model(getattr(logging_obj, "litellm_params", None)):
+        return {}
+    return {"response_cost": cost}
 
 
 def tidy(data: dict[str, Any], part: str) -> dict[str, Any]:

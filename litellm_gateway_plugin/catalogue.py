@@ -90,8 +90,8 @@ class Ids(tuple[str, ...]):  # noqa: SLOT001  what it has looked up is kept in i
         return _grouped((name.lower(), name) for name in self)
 
     @cached_property
-    def _tails(self) -> dict[str, list[str]]:
-        return _grouped((tail, name) for name in self for tail in _tails(name.lower()))
+    def _by_end(self) -> dict[str, list[str]]:
+        return _grouped((_short(name), name) for name in self)
 
     def __contains__(self, name: object) -> bool:
         return name in self._exact
@@ -99,10 +99,8 @@ class Ids(tuple[str, ...]):  # noqa: SLOT001  what it has looked up is kept in i
     def equals(self, asked: str) -> Iterator[list[str]]:
         """The candidates under each alias rule, in the order of the rules."""
         yield [asked] if asked in self else []
-        name = asked.lower()
-        yield self._lower.get(name, [])
-        shorter = (listed for tail in _tails(name) for listed in self._lower.get(tail, ()))
-        yield list(dict.fromkeys((*self._tails.get(name, ()), *shorter)))
+        yield self._lower.get(asked.lower(), [])
+        yield [name for name in self._by_end.get(_short(asked), ()) if _is_prefixed(name.lower(), asked.lower())]
 
 
 @dataclass(frozen=True)
@@ -159,8 +157,8 @@ def entries_of(body: Any) -> list[Any] | None:
     OpenAI, vLLM, Chutes, OpenRouter and LM Studio keep them in `data`, llama.cpp in `data` and `models`, Together
     answers a bare array.
     """
-    entries = body.get("data", body.get("models")) if isinstance(body, dict) else body
-    return entries if isinstance(entries, list) else None
+    places = [body.get("data"), body.get("models")] if isinstance(body, dict) else [body]
+    return next((entries for entries in places if isinstance(entries, list)), None)
 
 
 def listed_ids(body: Any) -> tuple[str, ...] | None:
@@ -170,9 +168,9 @@ def listed_ids(body: Any) -> tuple[str, ...] | None:
 
 
 def id_of(entry: Any) -> str:
-    """The id of a listing's entry, "" when it has none."""
+    """The id of a listing's entry, "" when it has none; what cannot be printed is no id."""
     named = [entry.get(name) for name in ("id", "name", "model")] if isinstance(entry, Mapping) else [entry]
-    return next((name for name in named if isinstance(name, str) and 0 < len(name) <= LONGEST_ID), "")
+    return next((name for name in named if isinstance(name, str) and _is_id(name)), "")
 
 
 def equal_id(asked: str, listing: Sequence[str]) -> str | None:
@@ -198,20 +196,20 @@ def namespace(model: str) -> str | None:
     return vendor if slash and vendor and rest else None
 
 
-def _tails(name: str) -> Iterator[str]:
-    """What is left of an id without one, two, … of its prefixes."""
-    _, slash, rest = name.partition("/")
-    while slash:
-        yield rest
-        _, slash, rest = rest.partition("/")
+def _is_id(name: str) -> bool:
+    return 0 < len(name) <= LONGEST_ID and name.isprintable()
+
+
+def _is_prefixed(one: str, other: str) -> bool:
+    """Whether one of the two is the other with something in front of a slash."""
+    return one.endswith("/" + other) or other.endswith("/" + one)
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = defaultdict(list)
+    groups: dict[str, dict[str, None]] = defaultdict(dict)
     for name, listed in pairs:
-        if listed not in groups[name]:
-            groups[name].append(listed)
-    return dict(groups)
+        groups[name][listed] = None
+    return {name: list(listed) for name, listed in groups.items()}
 
 
 def _short(name: str) -> str:

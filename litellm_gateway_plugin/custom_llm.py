@@ -9,6 +9,8 @@ import litellm
 from litellm import CustomLLM, CustomStreamWrapper
 from litellm.types.utils import EmbeddingResponse, ModelResponse, ModelResponseStream
 
+from . import attributions
+from .attributions import NAME, Attempts, attempts_of, base_named, headers_of, put_on
 from .calls import (
     asked_parameters,
     chat_job,
@@ -22,7 +24,7 @@ from .calls import (
 )
 from .engine import Result, TaskStream, ThreadStream
 from .errors import Full, GatewayError
-from .exchange import Job
+from .exchange import Job, Report
 from .handle import Gateway
 from .litellm_errors import to_litellm
 from .routing import settle_cooldown
@@ -50,18 +52,21 @@ class GatewayLLM(CustomLLM):
 
     def completion(self, **asked: Any) -> ModelResponse:  # type: ignore[override]  # litellm calls by keyword
         """A chat completion from a thread. Raises litellm's own exceptions."""
-        with self._errors(asked):
-            return chat_response(self._gateway().send(self._chat(asked)), asked["model_response"])
+        with self._call(asked) as call:
+            result = self._gateway().send(call.sends(self._chat(asked)))
+            return chat_response(call.served(result), asked["model_response"], asked["logging_obj"])
 
     async def acompletion(self, **asked: Any) -> ModelResponse:  # type: ignore[override]  # as above
         """A chat completion from a coroutine. Raises litellm's own exceptions."""
-        with self._errors(asked):
-            return chat_response(await self._gateway().asend(self._chat(asked)), asked["model_response"])
+        with self._call(asked) as call:
+            result = await self._gateway().asend(call.sends(self._chat(asked)))
+            return chat_response(call.served(result), asked["model_response"], asked["logging_obj"])
 
     def streaming(self, **asked: Any) -> Iterator[ModelResponseStream]:  # type: ignore[override]  # as above
         """A stream from a thread, opened before it is handed back. Raises litellm's own exceptions."""
-        with self._errors(asked):
-            return ThreadChunks(self._gateway().send(self._chat(asked, stream=True)), asked["model"], self._name)
+        with self._call(asked) as call:
+            result = self._gateway().send(call.sends(self._chat(asked, stream=True)))
+            return ThreadChunks(call.served(result), call)
 
     def astreaming(  # type: ignore[override]  # as above
         self, **asked: Any
@@ -72,10 +77,10 @@ class GatewayLLM(CustomLLM):
         first chunk. The deployment hook puts another truthy value there, and litellm awaits this coroutine: the stream
         is open, and its first event read, before the caller gets it, so that a full gateway is a RateLimitError.
         """
-        with self._errors(asked):
-            job = self._chat(asked, stream=True)
+        with self._call(asked) as call:
+            job = call.sends(self._chat(asked, stream=True))
         model, logging_obj = asked["model"], asked["logging_obj"]
-        chunks = TaskChunks(self._gateway(), job, model, self._name, logging_obj)
+        chunks = TaskChunks(self._gateway(), job, call)
         return self._opened(chunks, model, logging_obj) if facts_of(logging_obj).eager else chunks
 
     async def _opened(self, chunks: TaskChunks, model: str, logging_obj: Any) -> CustomStreamWrapper:
@@ -87,21 +92,25 @@ class GatewayLLM(CustomLLM):
             logging_obj=logging_obj,
             _response_headers=result.headers,
         )
-        wrapper._hidden_params["gateway"] = result.report.as_dict()
+        hidden: dict[str, Any] = wrapper._hidden_params
+        hidden[NAME] = result.report.as_dict()
+        hidden.setdefault("additional_headers", {}).update(headers_of(hidden[NAME]))
         return wrapper
 
     def embedding(self, **asked: Any) -> EmbeddingResponse:  # type: ignore[override]  # as above
         """Embeddings from a thread. Raises litellm's own exceptions."""
-        with self._errors(asked):
-            return embedding_response(self._gateway().send(self._embed(asked)), asked["model_response"])
+        with self._call(asked) as call:
+            result = self._gateway().send(call.sends(self._embed(asked)))
+            return embedding_response(call.served(result), asked["model_response"], asked["logging_obj"])
 
     async def aembedding(self, **asked: Any) -> EmbeddingResponse:  # type: ignore[override]  # as above
         """Embeddings from a coroutine. Raises litellm's own exceptions."""
-        with self._errors(asked):
-            return embedding_response(await self._gateway().asend(self._embed(asked)), asked["model_response"])
+        with self._call(asked) as call:
+            result = await self._gateway().asend(call.sends(self._embed(asked)))
+            return embedding_response(call.served(result), asked["model_response"], asked["logging_obj"])
 
-    def _errors(self, asked: Mapping[str, Any]) -> _LitellmErrors:
-        return _LitellmErrors(asked["model"], self._name, self._gateway, asked["logging_obj"])
+    def _call(self, asked: Mapping[str, Any]) -> _Call:
+        return _Call(asked, self._name, self._gateway)
 
     def _chat(self, asked: Mapping[str, Any], *, stream: bool = False) -> Job:
         logging_obj = asked["logging_obj"]
@@ -135,43 +144,73 @@ class GatewayLLM(CustomLLM):
         }
 
 
-class _LitellmErrors:
-    """Our errors leave this block as litellm's own, and the Router, if there is one, is told what it has to know."""
+class _Call:
+    """One of litellm's calls: our errors leave this block as litellm's own, and who has to know is told.
 
-    __slots__ = ("_gateway", "_logging_obj", "_model", "_name")
+    A Router is told what it has to know about a full gateway; callers, loggers and the attempts that follow are told
+    which attempts failed and who answered.
+    """
 
-    def __init__(
-        self, model: str, name: str, gateway: Callable[[], Gateway] | None = None, logging_obj: Any = None
-    ) -> None:
-        self._model = model
-        self._name = name
+    __slots__ = ("_asked", "_gateway", "_job", "_notes", "_report", "name")
+
+    def __init__(self, asked: Mapping[str, Any], name: str, gateway: Callable[[], Gateway]) -> None:
+        self.name = name
+        self._asked = asked
         self._gateway = gateway
-        self._logging_obj = logging_obj
+        self._job: Job | None = None
+        self._report: Report | None = None
+        self._notes: attributions.Call | None = None
 
-    def __enter__(self) -> None:
-        return None
+    @property
+    def logging_obj(self) -> Any:
+        """litellm's, of this call."""
+        return self._asked["logging_obj"]
+
+    def sends(self, job: Job) -> Job:
+        """This is what it sends."""
+        self._job = job
+        return job
+
+    def served(self, result: Result) -> Result:
+        """This is what it got: leave the report, before litellm has the response."""
+        report = self._report = result.report
+        notes = self._notes = attributions.Call(self._asked["logging_obj"])
+        report.attempts = [*notes.attempts, *self._attempts(report.failed)] if report.failed else notes.attempts
+        notes.served(report.as_dict())
+        return result
+
+    def __enter__(self) -> _Call:
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, GatewayError):
             return
-        made = to_litellm(error, self._model, self._name)
-        if isinstance(error, Full) and self._gateway is not None:
-            settle_cooldown(self._gateway(), self._logging_obj, made)
+        made = to_litellm(error, self._asked["model"], self.name)
+        if isinstance(error, Full) and self._report is None:
+            settle_cooldown(self._gateway(), self._asked["logging_obj"], made)
+        notes = self._notes or attributions.Call(self._asked["logging_obj"])
+        before = notes.attempts if self._report is None else self._report.attempts
+        put_on(made, notes.failed([*before, *self._attempts(error)]))
         raise made from None
+
+    def _attempts(self, error: GatewayError | None) -> Attempts:
+        ask = self._job.ask if self._job is not None else None
+        base = base_named(self._asked.get("api_base")) if ask is None else str(ask.base)
+        model = self._asked["model"] if ask is None else ask.requested or ask.model
+        return attempts_of(error, api_base=base, model=model, provider=self.name)
 
 
 class ThreadChunks(Iterator[ModelResponseStream]):
     """An opened stream as litellm's chunks."""
 
-    def __init__(self, result: Result, model: str, name: str) -> None:
+    def __init__(self, result: Result, call: _Call) -> None:
         self._stream: ThreadStream = result.stream
-        self._hidden = hidden_params(result)
-        self._model = model
-        self._name = name
+        self._hidden = _hidden(result, call)
+        self._call = call
 
     def __next__(self) -> ModelResponseStream:
-        with _LitellmErrors(self._model, self._name):
-            return stream_chunk(next(self._stream), self._hidden)
+        with self._call:
+            return stream_chunk(next(self._stream), self._hidden, self._call.logging_obj)
 
     def close(self) -> None:
         """Give the connection up."""
@@ -181,21 +220,19 @@ class ThreadChunks(Iterator[ModelResponseStream]):
 class TaskChunks(AsyncIterator[ModelResponseStream]):
     """A stream as litellm's chunks; it opens when it is told to, or with its first chunk."""
 
-    def __init__(self, gateway: Gateway, job: Job, model: str, name: str, logging_obj: Any) -> None:
+    def __init__(self, gateway: Gateway, job: Job, call: _Call) -> None:
         self._gateway = gateway
         self._job = job
-        self._logging_obj = logging_obj
+        self._call = call
         self._stream: TaskStream | None = None
         self._hidden: dict[str, Any] = {}
-        self._model = model
-        self._name = name
 
     async def open(self) -> Result:
         """Send the request and read the first event. Raises litellm's own exceptions."""
-        with _LitellmErrors(self._model, self._name, lambda: self._gateway, self._logging_obj):
-            result = await self._gateway.asend(self._job)
+        with self._call:
+            result = self._call.served(await self._gateway.asend(self._job))
         self._stream = result.stream
-        self._hidden = hidden_params(result)
+        self._hidden = _hidden(result, self._call)
         return result
 
     def __aiter__(self) -> TaskChunks:
@@ -205,10 +242,15 @@ class TaskChunks(AsyncIterator[ModelResponseStream]):
         if self._stream is None:
             await self.open()
         assert self._stream is not None
-        with _LitellmErrors(self._model, self._name):
-            return stream_chunk(await self._stream.__anext__(), self._hidden)
+        with self._call:
+            return stream_chunk(await self._stream.__anext__(), self._hidden, self._call.logging_obj)
 
     async def aclose(self) -> None:
         """Give the connection up."""
         if self._stream is not None:
             await self._stream.aclose()
+
+
+def _hidden(result: Result, call: _Call) -> dict[str, Any]:
+    """What each chunk carries: from the name of the provider litellm computes what a stream has cost."""
+    return {**hidden_params(result), "custom_llm_provider": call.name}

@@ -11,6 +11,7 @@ from typing import Any
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
+from .attributions import NAME, headers_of
 from .calls import Facts, leave_facts
 from .doors import ALIASES, OPENAI_NAMES, PROVIDER, door_for, is_foreign, is_stray
 from .errors import InvalidInput
@@ -109,6 +110,19 @@ class GatewayCallback(CustomLogger):
     ) -> None:
         """The same for a coroutine's call."""
         self._note_refusal(kwargs)
+
+    async def async_post_call_response_headers_hook(
+        self,
+        data: dict[str, Any],
+        user_api_key_dict: Any,  # noqa: ARG002  litellm's own
+        response: Any,  # noqa: ARG002  as above
+        request_headers: dict[str, str] | None = None,  # noqa: ARG002  as above
+        litellm_call_info: dict[str, Any] | None = None,  # noqa: ARG002  as above
+    ) -> dict[str, str] | None:
+        """The report as headers of the LiteLLM proxy's answer, also on the surfaces that it bridges to chat."""
+        details = getattr(data.get("litellm_logging_obj"), "model_call_details", None)
+        report = details.get(NAME) if isinstance(details, dict) else None
+        return headers_of(report) if isinstance(report, dict) else None
 
     def _note_refusal(self, kwargs: dict[str, Any]) -> None:
         installation = self._installation()

@@ -1,15 +1,17 @@
 """Reads a listing in every dialect that is known: OpenAI, vLLM, llama.cpp, Chutes, OpenRouter, LM Studio, Together's
-bare array, Groq, Mistral, DeepInfra, Vercel, LiteLLM. Pure, with pydantic.
+bare array, Groq, Mistral, DeepInfra, Fireworks, Vercel, Requesty, new-api, Ollama, Xinference, LiteLLM. Pure, with
+pydantic.
 
 An odd field is unknown and takes nothing else with it; an entry without an id is skipped. Where two fields say the same
-thing, the one that is written first in a table below is taken: what is served goes before what the model could do.
+thing, the one that is written first in a table below and can be read is taken: what is served goes before what the
+model could do.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Annotated, Any
@@ -43,6 +45,9 @@ CAPABILITIES: Mapping[str, tuple[str, ...]] = {
 
 _MEANING = {word: ours for ours, words in CAPABILITIES.items() for word in words}
 
+MORE_THAN = frozenset({"tool_choice", "reasoning_effort", "include_reasoning"})
+"""Words whose "no" says nothing: a model without a choice of tools may have tools."""
+
 KINDS: Mapping[str, str] = {
     **dict.fromkeys(("chat", "llm", "vlm", "language", "text", "code", "completion", "text_generation"), CHAT_KIND),
     **dict.fromkeys(("chat_completion", "chat_completions", "image_text_to_text", "responses"), CHAT_KIND),
@@ -56,18 +61,40 @@ KINDS: Mapping[str, str] = {
 }
 """What listings call their models' kinds; a word that is not here says nothing."""
 
-CHAT_ENDPOINTS = ("chat", "completion", "responses", "messages", "generate", "openai", "anthropic")
+ENDPOINTS: Mapping[str, str] = {
+    "embed": EMBEDDING_KIND,
+    "rerank": "rerank",
+    "image": "image",
+    "video": "video",
+    "transcri": "stt",
+    "speech": "tts",
+    "audio": "audio",
+    "moderation": "moderation",
+    **dict.fromkeys(("chat", "completion", "response", "messages", "generate"), CHAT_KIND),
+    **dict.fromkeys(("openai", "anthropic", "gemini"), CHAT_KIND),  # new-api's, after "openai-video"
+}
+"""What a listed endpoint holds, and the kind of its models; a model is of the kind of its first endpoint."""
+
+CHAT_ABILITIES = ("chat", "completion", "generate")
 
 DEAREST = 0.01
 """USD per token; what costs more is a mistake in the listing."""
+
+LONGEST_NUMBER = 40
+LONGEST_WORD = 60
+MOST_WORDS = 200
+
+MOST_UNPACKED = 64 * 1024 * 1024
+"""Bytes of a listing that was packed by somebody else."""
 
 PER_TOKEN, PER_THOUSAND, PER_MILLION = 0, -3, -6
 """Powers of ten."""
 
 UNITS: Mapping[str, int] = {
     **dict.fromkeys(("per_token", "token", "usd_per_token"), PER_TOKEN),
-    **dict.fromkeys(("per_1k_tokens", "per_thousand_tokens", "1k_tokens"), PER_THOUSAND),
-    **dict.fromkeys(("per_million_tokens", "per_1m_tokens", "1m_tokens", "million_tokens", "per_million"), PER_MILLION),
+    **dict.fromkeys(("per_1k_tokens", "per_thousand_tokens", "1k_tokens", "per_1k", "1k"), PER_THOUSAND),
+    **dict.fromkeys(("per_million_tokens", "per_1m_tokens", "1m_tokens", "million_tokens"), PER_MILLION),
+    **dict.fromkeys(("per_million", "per_1m", "1m"), PER_MILLION),
 }
 """What a `unit` beside a price may say."""
 
@@ -77,6 +104,9 @@ UNIT_NAMES = {
     PER_MILLION: "USD per million tokens",
 }
 
+LEAST_ASKED, MOST_ASKED = Decimal("1e-15"), 1_000_000
+"""What is outside, in whatever unit, is no price."""
+
 LEAST_PER_MILLION = Decimal("0.001")
 """A price below it is one per token: per million tokens nothing costs so little, and per token nothing so much."""
 
@@ -84,6 +114,12 @@ PRICES: tuple[tuple[str, str, str, int | None], ...] = (
     # input, output, cached, unit (None: told by the size); each a path into the entry
     ("price.input.usd", "price.output.usd", "price.input_cache_read.usd", PER_MILLION),  # Chutes
     ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost", PER_TOKEN),  # LiteLLM
+    (
+        "model_info.input_cost_per_token",
+        "model_info.output_cost_per_token",
+        "model_info.cache_read_input_token_cost",
+        PER_TOKEN,
+    ),
     ("pricing.prompt", "pricing.completion", "pricing.input_cache_read", None),  # OpenRouter, Chutes
     ("pricing.input", "pricing.output", "pricing.input_cache_read", None),  # Vercel, Together
     ("metadata.pricing.input_tokens", "metadata.pricing.output_tokens", "metadata.pricing.cache_read_tokens", None),
@@ -95,29 +131,75 @@ PRICES: tuple[tuple[str, str, str, int | None], ...] = (
 
 def _count(value: Any) -> int | None:
     """Tokens; None for what is no number of any."""
+    if isinstance(value, bool) or (isinstance(value, str) and len(value) > LONGEST_NUMBER):
+        return None
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return int(number) if 0 < number < 2**53 and not isinstance(value, bool) else None
+    return int(number) if 1 <= number < 2**53 else None
 
 
 def _words(value: Any) -> tuple[str, ...] | None:
     """The words of a list, or the names in a dictionary that are true; None for anything else."""
     if isinstance(value, dict):
-        value = [name for name, has in value.items() if has is True]
+        value = [name for name, has in value.items() if _switch(has)]
     if not isinstance(value, list):
         return None
-    return tuple(_word(each) for each in value[:200] if isinstance(each, str))
+    words = tuple(_word(each) for each in value[:MOST_WORDS] if isinstance(each, str))
+    return words if words or not value else None
 
 
 def _word(value: Any) -> str:
-    return value.strip().lower().replace("-", "_").replace(" ", "_") if isinstance(value, str) else ""
+    return _plain(value) if isinstance(value, str) and len(value) <= LONGEST_WORD else ""
+
+
+@lru_cache(maxsize=4096)
+def _plain(word: str) -> str:
+    return word.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def _kind_word(value: Any) -> str | None:
+    """A word for a kind; None for one that says nothing, such as llama.cpp's "model"."""
+    word = _word(value)
+    return word if word in KINDS else None
+
+
+def _switch(value: Any) -> bool | None:
+    """Yes or no, as such or as Anthropic writes it: `{"supported": true}`; None for neither."""
+    found = value.get("supported") if isinstance(value, dict) else value
+    return found if isinstance(found, bool) else None
 
 
 Count = Annotated[int | None, BeforeValidator(_count)]
 Words = Annotated[tuple[str, ...] | None, BeforeValidator(_words)]
 Word = Annotated[str, BeforeValidator(_word)]
+
+CONTEXT = (
+    "max_model_len",
+    "loaded_context_length",
+    "context_length",
+    "context_window",
+    "max_context_length",
+    "context_size",
+    "max_input_tokens",
+    "input_token_limit",
+)
+MAX_OUTPUT = ("max_output_length", "max_output_tokens", "max_completion_tokens", "output_token_limit", "max_tokens")
+KIND = ("type", "task", "mode", "model_type")
+INPUTS, OUTPUTS = (
+    ("input_modalities", "supported_input_modalities"),
+    ("output_modalities", "supported_output_modalities"),
+)
+ENDPOINT_LISTS = ("endpoints", "supported_endpoints", "supported_endpoint_types")
+ABILITIES = ("capabilities", "model_ability")
+
+READABLE: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys((*CONTEXT, *MAX_OUTPUT), _count),
+    **dict.fromkeys(KIND, _kind_word),
+    **dict.fromkeys((*INPUTS, *OUTPUTS, *ENDPOINT_LISTS, *ABILITIES), _words),
+}
+"""What reads a field that another one can stand in for; None from it, and the other one is taken."""
 
 
 class Entry(BaseModel):
@@ -128,14 +210,7 @@ class Entry(BaseModel):
     context: Count = Field(
         None,
         validation_alias=AliasChoices(
-            "max_model_len",
-            "loaded_context_length",
-            "context_length",
-            "context_window",
-            "max_context_length",
-            "context_size",
-            "max_input_tokens",
-            "input_token_limit",
+            *CONTEXT,
             AliasPath("top_provider", "context_length"),
             AliasPath("metadata", "context_length"),
             AliasPath("model_info", "max_input_tokens"),
@@ -146,33 +221,22 @@ class Entry(BaseModel):
     max_output: Count = Field(
         None,
         validation_alias=AliasChoices(
-            "max_output_length",
-            "max_output_tokens",
-            "max_completion_tokens",
-            "output_token_limit",
-            "max_tokens",
+            *MAX_OUTPUT,
             AliasPath("top_provider", "max_completion_tokens"),
             AliasPath("metadata", "max_tokens"),
             AliasPath("model_info", "max_output_tokens"),
         ),
     )
-    kind: Word = Field(
-        "", validation_alias=AliasChoices("type", "task", "mode", "model_type", AliasPath("model_info", "mode"))
-    )
-    inputs: Words = Field(
-        None,
-        validation_alias=AliasChoices("input_modalities", AliasPath("architecture", "input_modalities")),
-    )
+    kind: Word = Field("", validation_alias=AliasChoices(*KIND, AliasPath("model_info", "mode")))
+    inputs: Words = Field(None, validation_alias=AliasChoices(*INPUTS, AliasPath("architecture", "input_modalities")))
     outputs: Words = Field(
-        None,
-        validation_alias=AliasChoices("output_modalities", AliasPath("architecture", "output_modalities")),
+        None, validation_alias=AliasChoices(*OUTPUTS, AliasPath("architecture", "output_modalities"))
     )
-    endpoints: Words = Field(
-        None, validation_alias=AliasChoices("endpoints", "supported_endpoints", "supported_endpoint_types")
-    )
-    features: Words = Field(None, validation_alias=AliasChoices("supported_features", "features"))
+    endpoints: Words = Field(None, validation_alias=AliasChoices(*ENDPOINT_LISTS))
+    features: Words = Field(None, validation_alias="supported_features")
+    some_features: Words = Field(None, validation_alias="features")
     parameters: Words = Field(None, validation_alias="supported_parameters")
-    capabilities: Words = None
+    capabilities: Words = Field(None, validation_alias=AliasChoices(*ABILITIES))
     tags: Words = Field(None, validation_alias=AliasChoices("tags", AliasPath("metadata", "tags")))
 
 
@@ -185,37 +249,45 @@ def read_listing(body: Any) -> Listing | None:
     entries = entries_of(body)
     if entries is None:
         return None
-    more = _more(body, entries)
+    entries = _completed(entries[:MOST_LISTED], body)
+    try:
+        packed = _packed(entries)
+    except (ValueError, RecursionError):  # nested deeper than can be written again
+        entries = [id_of(entry) for entry in entries]
+        packed = _packed(entries)
     read: dict[str, Model] = {}
-    for entry in entries[:MOST_LISTED]:
+    for entry in entries:
         name = id_of(entry)
         if name and name not in read:
-            read[name] = _model(name, {**more.get(name, {}), **entry} if isinstance(entry, dict) else {})
-    return Listing(tuple(read.values()), _packed(entries[:MOST_LISTED]))
+            read[name] = _model(name, entry if isinstance(entry, dict) else {})
+    return Listing(tuple(read.values()), packed)
 
 
 def unpack(packed: bytes) -> Listing | None:
     """A listing from what `Listing.packed` was; None when it is none, whoever wrote it."""
+    unpacking = zlib.decompressobj()
     try:
-        return read_listing(json.loads(zlib.decompress(packed)))
+        text = unpacking.decompress(packed, MOST_UNPACKED)
+        return read_listing(json.loads(text)) if unpacking.eof else None
     except (zlib.error, ValueError, RecursionError):
         return None
 
 
 def _packed(entries: list[Any]) -> bytes:
-    return zlib.compress(json.dumps(entries, separators=(",", ":")).encode("utf-8", "surrogatepass"), 1)
+    return zlib.compress(json.dumps(entries, separators=(",", ":")).encode(), 1)
 
 
-def _more(body: Any, entries: list[Any]) -> dict[str, dict[str, Any]]:
-    """What llama.cpp says of its models in a second list beside `data`."""
+def _completed(entries: list[Any], body: Any) -> list[Any]:
+    """The entries, each with what llama.cpp says of the same model in a second list beside `data`."""
     second = body.get("models") if isinstance(body, dict) else None
-    if not isinstance(second, list) or second is entries:
-        return {}
-    return {id_of(entry): entry for entry in second[:MOST_LISTED] if isinstance(entry, dict)}
+    if not isinstance(second, list) or second is body.get("data"):
+        return entries
+    more = {id_of(entry): entry for entry in second[:MOST_LISTED] if isinstance(entry, dict)}
+    return [{**more.get(id_of(each), {}), **each} if isinstance(each, dict) else each for each in entries]
 
 
 def _model(name: str, fields: Mapping[str, Any]) -> Model:
-    said = {key: value for key, value in fields.items() if value is not None}
+    said = {key: value for key, value in fields.items() if _is_readable(key, value)}
     try:
         entry = Entry.model_validate(said)
     except (ValidationError, RecursionError):
@@ -225,13 +297,13 @@ def _model(name: str, fields: Mapping[str, Any]) -> Model:
     return Model(name, kind, entry.context, entry.max_output, has, lacks, _price(said, kind))
 
 
+def _is_readable(name: str, value: Any) -> bool:
+    return value is not None and (name not in READABLE or READABLE[name](value) is not None)
+
+
 def _kind(entry: Entry, said: Mapping[str, Any]) -> str | None:
     """Of the kinds that the entry names, by the fields from the clearest on."""
-    return next(filter(None, (_kind_named(entry), _kind_made(entry), _kind_served(entry), _kind_said(said))), None)
-
-
-def _kind_named(entry: Entry) -> str | None:
-    return KINDS.get(entry.kind)
+    return KINDS.get(entry.kind) or _kind_made(entry) or _kind_served(entry, _chats(said))
 
 
 def _kind_made(entry: Entry) -> str | None:
@@ -243,29 +315,40 @@ def _kind_made(entry: Entry) -> str | None:
     return KINDS.get(entry.outputs[0], entry.outputs[0])
 
 
-def _kind_served(entry: Entry) -> str | None:
-    """By the endpoints, or by capabilities that name some."""
-    words = [*(entry.endpoints or ()), *(entry.capabilities or ())]
-    if any(chat in word for word in words for chat in CHAT_ENDPOINTS):
+def _kind_served(entry: Entry, chats: bool | None) -> str | None:
+    """By the endpoints, or by abilities that name some; what does not chat is of another kind, or of a third one."""
+    if chats:
         return CHAT_KIND
-    return EMBEDDING_KIND if any("embed" in word for word in words) else None
+    kind = _kind_reached(entry.endpoints or ()) or _kind_able(entry.capabilities or ())
+    return "other" if chats is False and kind in (None, CHAT_KIND) else kind
 
 
-def _kind_said(said: Mapping[str, Any]) -> str | None:
-    """By Mistral's and Fireworks' switches."""
-    chats = (_at(said, ("capabilities", "completion_chat")), said.get("supports_chat"))
-    return "other" if False in chats and True not in chats else CHAT_KIND if True in chats else None
+def _kind_reached(endpoints: Sequence[str]) -> str | None:
+    named = (kind for endpoint in endpoints for part, kind in ENDPOINTS.items() if part in endpoint)
+    return next(named, None)
+
+
+def _kind_able(abilities: Sequence[str]) -> str | None:
+    if any(part in word for word in abilities for part in CHAT_ABILITIES):
+        return CHAT_KIND
+    return EMBEDDING_KIND if any("embed" in word for word in abilities) else None
+
+
+def _chats(said: Mapping[str, Any]) -> bool | None:
+    """Mistral's and Fireworks' switches."""
+    switches = (_switch(_at(said, ("capabilities", "completion_chat"))), _switch(said.get("supports_chat")))
+    return True if True in switches else False if False in switches else None
 
 
 def _capabilities(entry: Entry, said: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-    has, lacks = set(_named(entry)), set(_missing(entry))
+    has, lacks = set(_named(entry)), set(_missing(entry, said))
     for capability, yes in _switches(said):
         (has if yes else lacks).add(capability)
     return _interned(frozenset(has)), _interned(frozenset(lacks - has))
 
 
 def _named(entry: Entry) -> Iterator[str]:
-    lists = (entry.features, entry.parameters, entry.capabilities, entry.tags, entry.inputs)
+    lists = (entry.features, entry.some_features, entry.parameters, entry.capabilities, entry.tags, entry.inputs)
     for word in (word for words in lists for word in words or ()):
         if word in _MEANING:
             yield _MEANING[word]
@@ -273,12 +356,17 @@ def _named(entry: Entry) -> Iterator[str]:
         yield VISION
 
 
-def _missing(entry: Entry) -> Iterator[str]:
+def _missing(entry: Entry, said: Mapping[str, Any]) -> Iterator[str]:
     """What a list that is meant to be complete does not name."""
     if entry.features is not None or entry.parameters is not None:
         yield from (TOOLS, JSON_MODE, SCHEMA, REASONING)
-    if entry.inputs is not None or entry.kind == "llm" or _is_llama_cpp(entry):
+    if entry.inputs or _is_lm_studio(entry, said) or _is_llama_cpp(entry):
         yield VISION
+
+
+def _is_lm_studio(entry: Entry, said: Mapping[str, Any]) -> bool:
+    """There a model with eyes is a "vlm"; elsewhere an "llm" may have some."""
+    return entry.kind == "llm" and "arch" in said
 
 
 def _is_llama_cpp(entry: Entry) -> bool:
@@ -290,9 +378,12 @@ def _switches(said: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     holders = [said, said.get("capabilities"), said.get("model_info")]
     for holder in (each for each in holders if isinstance(each, dict)):
         for name, value in holder.items():
-            word = name.removeprefix("supports_")
-            if isinstance(value, bool) and word in _MEANING and (holder is not said or word != name):
-                yield _MEANING[word], value
+            word = _word(name).removeprefix("supports_")
+            yes = _switch(value)
+            if yes is None or word not in _MEANING or (holder is said and not _word(name).startswith("supports_")):
+                continue
+            if yes or word not in MORE_THAN:
+                yield _MEANING[word], yes
 
 
 @lru_cache(maxsize=256)
@@ -304,10 +395,19 @@ def _price(said: Mapping[str, Any], kind: str | None) -> Price | None:
     """The first price that can be read."""
     for given, made, cached, unit in PRICES:
         values = [_amount(_at(said, path.split("."))) for path in (given, made, cached)]
-        if values[0] is not None:
-            found = _converted(values, _unit(said, given, unit, values), given, made)
-            return found if found is None or kind != EMBEDDING_KIND or found.output is not None else _free_output(found)
+        found = _converted(values, _unit(said, given, unit, values), given, made) if values[0] is not None else None
+        if found is not None:
+            return _of_kind(found, kind)
     return None
+
+
+def _of_kind(price: Price, kind: str | None) -> Price | None:
+    """Nothing comes out of an embedding; and what is paid by the picture or by the minute has no price in tokens."""
+    if kind in (None, CHAT_KIND):
+        return price
+    if kind not in (EMBEDDING_KIND, "rerank"):
+        return price if price.input or price.output else None
+    return price if price.output is not None else _free_output(price)
 
 
 def _converted(values: list[Decimal | None], unit: int | None, given: str, made: str) -> Price | None:
@@ -327,13 +427,13 @@ def _free_output(price: Price) -> Price:
 def _unit(said: Mapping[str, Any], path: str, unit: int | None, values: Iterable[Decimal | None]) -> int | None:
     """The unit of a price; None when it cannot be told, or is no dollar."""
     beside = _at(said, path.split(".")[:-1])
-    named, currency = (_word(beside.get(name)) for name in ("unit", "currency"))
-    if currency not in ("", "usd", "$"):
+    named, currency = beside.get("unit"), beside.get("currency")
+    if currency is not None and _word(currency) not in ("usd", "$"):
         return None
-    if named and unit is None:
-        return UNITS.get(named)
     if unit is not None:
         return unit
+    if named is not None:
+        return UNITS.get(_word(named))
     dearest = max(value for value in values if value is not None)
     return PER_TOKEN if dearest < LEAST_PER_MILLION else PER_MILLION
 
@@ -348,8 +448,10 @@ def _amount(value: Any) -> Decimal | None:
     """A price that is a number; None for what is none: OpenRouter's router has -1."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
+    if (isinstance(value, str) and len(value) > LONGEST_NUMBER) or (isinstance(value, int) and abs(value) > MOST_ASKED):
+        return None
     try:
         amount = Decimal(str(value).strip().removeprefix("$"))
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() and amount >= 0 else None
+    return amount if amount.is_finite() and (amount == 0 or LEAST_ASKED <= amount <= MOST_ASKED) else None

@@ -14,10 +14,12 @@ from concurrent.futures import Future
 
 from .catalogue import Listing
 from .errors import Full, GatewayError, TimedOut, Unreachable, UpstreamFailed
-from .listings import Listings
+from .forking import renew_after_fork
+from .listings import Listings, Name, name_of
 from .negotiation import Ask
 
 Flight = Future[Listing]
+"""A listing that is being read."""
 
 PASSING = (Full, Unreachable, UpstreamFailed)
 """What may be over soon; a gateway that has no listing, or refuses it, is asked again as rarely as one that has."""
@@ -34,8 +36,9 @@ class Discovery:
     def __init__(self, listings: Listings, read: Callable[[Ask], Listing]) -> None:
         self.listings = listings
         self._read = read
-        self._flights: dict[tuple[str, str], Flight] = {}
+        self._flights: dict[Name, tuple[Flight, bool]] = {}
         self._lock = threading.Lock()
+        renew_after_fork(self)
 
     def listing(self, ask: Ask, seconds: float | None = None, *, anew: bool = False) -> Listing:
         """The listing, at once when one is known; when that is old, it is read anew in the background.
@@ -52,7 +55,7 @@ class Discovery:
         if known is not None:
             return known
         try:
-            return self.start(ask).result(seconds)
+            return self.start(ask, anew=anew).result(seconds)
         except concurrent.futures.TimeoutError:
             raise _too_slow(ask, seconds) from None
 
@@ -61,24 +64,37 @@ class Discovery:
         known = None if anew else self._known(ask)
         if known is not None:
             return known
-        flight = asyncio.wrap_future(self.start(ask))
         try:
-            return await asyncio.wait_for(asyncio.shield(flight), seconds)
+            return await asyncio.wait_for(asyncio.wrap_future(self.start(ask, anew=anew)), seconds)
         except asyncio.TimeoutError:
-            flight.add_done_callback(heard)
             raise _too_slow(ask, seconds) from None
 
-    def start(self, ask: Ask) -> Flight:
-        """Have the listing read now, unless it is being read already."""
-        name = str(ask.base), ask.profile[2]
+    def start(self, ask: Ask, *, anew: bool = True) -> Flight:
+        """Have the listing read now, unless it is being read already.
+
+        Args:
+            ask: for the listing of which base, with which key.
+            anew: whether the gateway is asked in any case; without that, what this process has just learnt is enough,
+                and so is what another one has read and put on a shelf.
+        """
         with self._lock:
-            flight = self._flights.get(name)
-            if flight is not None:
+            flight, asks = self._flights.get(name_of(ask), (None, False))
+            if flight is not None and (asks or not anew):
                 return flight
-            flight = self._flights[name] = Flight()
-        task = (name, ask, flight)
-        threading.Thread(target=self._fly, args=task, name="litellm-gateway-listing", daemon=True).start()
+            settled = None if anew else self.listings.settled(ask)
+            flight = Flight()
+            flight.set_running_or_notify_cancel()  # one of those who wait cannot take it from the others
+            if settled is not None:  # it came between the caller's look and this one
+                flight.set_result(settled)
+                return flight
+            self._flights[name_of(ask)] = flight, anew
+        self._begin(ask, flight, anew=anew)
         return flight
+
+    def refresh(self, ask: Ask) -> None:
+        """Have the listing read in the background when it is due."""
+        if self.listings.is_due(ask):
+            self.start(ask, anew=False)
 
     def after_fork(self) -> None:
         """In the child: the threads that read are the parent's."""
@@ -87,25 +103,48 @@ class Discovery:
 
     def _known(self, ask: Ask) -> Listing | None:
         known = self.listings.find(ask)
-        if known is not None and self.listings.is_due(ask):
-            self.start(ask)
+        if known is not None:
+            self.refresh(ask)
         return known
 
-    def _fly(self, name: tuple[str, str], ask: Ask, flight: Flight) -> None:
+    def _begin(self, ask: Ask, flight: Flight, *, anew: bool) -> None:
+        task = threading.Thread(target=self._fly, args=(ask, flight, anew), name="litellm-gateway-listing", daemon=True)
         try:
-            listing = self._read(ask)
-            self.listings.learn(ask, listing)
+            task.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is about to end
+            self._land(ask, flight)
+            flight.set_exception(Unreachable(f"The listing of {ask.base} cannot be read: {error}."))
+
+    def _fly(self, ask: Ask, flight: Flight, anew: bool) -> None:
+        try:
+            listing = (None if anew else self.listings.recall_newer(ask)) or self._asked(ask, flight)
         except BaseException as error:  # noqa: BLE001  whatever it is, those who wait get it
             self.listings.failed(ask, passing=isinstance(error, PASSING))
-            self._land(name)
+            self._land(ask, flight)
             flight.set_exception(error)
         else:
-            self._land(name)
+            self._land(ask, flight)
             flight.set_result(listing)
 
-    def _land(self, name: tuple[str, str]) -> None:
+    def _asked(self, ask: Ask, flight: Flight) -> Listing:
+        """What the gateway answers now, to this flight or to the one that somebody has sent after it meanwhile."""
         with self._lock:
-            self._flights.pop(name, None)
+            other = self._flights.get(name_of(ask), (None,))[0]
+            if other is flight:
+                self._flights[name_of(ask)] = flight, True
+        if other is not flight:
+            settled = self.listings.settled(ask) if other is None else other.result()
+            if settled is not None:
+                return settled
+        listing = self._read(ask)
+        self.listings.learn(ask, listing)
+        return listing
+
+    def _land(self, ask: Ask, flight: Flight) -> None:
+        """It is over before those who wait are told: who asks for it anew then gets another one."""
+        with self._lock:
+            if self._flights.get(name_of(ask), (None,))[0] is flight:
+                del self._flights[name_of(ask)]
 
 
 def _too_slow(ask: Ask, seconds: float | None) -> GatewayError:

@@ -12,6 +12,7 @@ import litellm
 from litellm.llms.openai_like.json_loader import JSONProviderRegistry
 
 from .catalogue import namespace
+from .cost_map import COSTS
 from .errors import InvalidInput
 from .handle import Gateway
 from .urls import Base, parse_base
@@ -155,7 +156,7 @@ def is_known_provider(name: str) -> bool:
 
 def other_provider(model: str) -> bool:
     """Whether litellm maps a bare id to a provider that does not speak OpenAI's API (a Claude or Gemini name)."""
-    if "/" in model:
+    if "/" in model or COSTS.owns(model):
         return False
     entry = litellm.model_cost.get(model)
     return entry is not None and entry.get("litellm_provider") not in (None, "openai", "text-completion-openai")
@@ -163,4 +164,4 @@ def other_provider(model: str) -> bool:
 
 def in_cost_map(model: str) -> bool:
     """Whether litellm knows an id by itself."""
-    return model in litellm.model_cost or model.startswith(("ft:", "gpt-"))
+    return (model in litellm.model_cost and not COSTS.owns(model)) or model.startswith(("ft:", "gpt-"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import json
 import logging
 import random
 import threading
@@ -33,7 +34,8 @@ from .gate import Gate, Pass
 from .memory import Memory
 from .negotiation import Attempt, Policy, Probe, Served, Wait, negotiate
 from .streams import ErrorEvent
-from .wire import AsyncEdge, AsyncReply, Clients, Deadline, SyncEdge, SyncReply
+from .version import USER_AGENT
+from .wire import AsyncEdge, AsyncReply, Clients, Deadline, SyncEdge, SyncReply, WireRequest
 
 logger = logging.getLogger("litellm_gateway_plugin")
 
@@ -42,6 +44,9 @@ PASSING = (Full, ConnectFailed, UpstreamFailed)
 
 FIRST_PAUSE_S = 0.5
 """Full jitter before a failed call is sent again: up to this many seconds, twice as many after each further failure."""
+
+FETCH_LIMIT = 8 * 1024 * 1024
+"""Bytes of an answer that is not a call's."""
 
 DRAIN_S = 0.2
 """Seconds for the end of a connection's stream after its last event, so that the connection can be kept."""
@@ -83,6 +88,12 @@ class _Call:
             raise TimedOut(f"The call to {self.job.ask.base} timed out while it waited for the first answer.")
         unused = max(0.0, grace - self.report.waited_s)
         return unused if left is None else min(unused, left)
+
+    def failed(self, error: GatewayError, policy: Policy) -> None:
+        """The negotiation ends in this error, which remembers the one after which it was sent again."""
+        error.__cause__ = self.report.failed
+        if isinstance(error, Full):
+            self.admission.refused(error, policy)
 
     def result(self, served: Served) -> Result:
         report, answer = self.report, served.answer
@@ -159,6 +170,20 @@ class Engine:
             await asyncio.sleep(pause)
         return await self._asend(edge, call)
 
+    def fetch(self, url: str, credential: tuple[str, str] | None, seconds: float) -> tuple[int, Any]:
+        """The status and the parsed JSON at a URL, None for what is no JSON; from a thread, past the gate.
+
+        Raises:
+            errors.Unreachable: no answer, or not in time.
+        """
+        headers = (("Accept", "application/json"), ("User-Agent", USER_AGENT), *((credential,) if credential else ()))
+        reply = self.clients.threads().send(WireRequest("GET", url, headers), Deadline(seconds, None))
+        body = reply.read(FETCH_LIMIT)
+        try:
+            return reply.status, json.loads(body) if 200 <= reply.status < 300 else None
+        except (ValueError, RecursionError):
+            return reply.status, None
+
     def _send(self, edge: SyncEdge, call: _Call) -> Result:
         flow = negotiate(call.job.ask, self.memory, self.policy)
         try:
@@ -171,8 +196,8 @@ class Engine:
                     step = flow.send(self._attempt(edge, call, step))
         except StopIteration as stop:
             return call.result(stop.value)
-        except Full as error:
-            call.admission.refused(error, self.policy)
+        except GatewayError as error:
+            call.failed(error, self.policy)
             raise
         finally:
             flow.close()
@@ -190,8 +215,8 @@ class Engine:
                     step = flow.send(await self._aattempt(edge, call, step))
         except StopIteration as stop:
             return call.result(stop.value)
-        except Full as error:
-            call.admission.refused(error, self.policy)
+        except GatewayError as error:
+            call.failed(error, self.policy)
             raise
         finally:
             flow.close()
@@ -211,6 +236,7 @@ class Engine:
         left = call.deadline.remaining()
         if left is not None and pause >= left:
             raise error
+        call.report.failed = error.with_traceback(None)
         return pause
 
     def _begin(self, job: Job, transport: str) -> _Call:

@@ -72,7 +72,12 @@ class Job:
 
 @dataclass(slots=True)
 class Report:
-    """What one call did: names and numbers, never a credential."""
+    """What one call did: names and numbers, never a credential.
+
+    Attributes:
+        attempts: the attempts of litellm's call that failed before; whoever knows litellm fills them in.
+        failed: why the attempt before was sent again; it was itself raised from the one before it.
+    """
 
     api_base: str = ""
     auth_style: str = ""
@@ -82,10 +87,13 @@ class Report:
     requests: int = 0
     waited_s: float = 0.0
     transport: str = ""
+    attempts: list[dict[str, str]] = field(default_factory=list)
+    failed: GatewayError | None = field(default=None, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """For `_hidden_params["gateway"]`."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        shown = {name: getattr(self, name) for name in self.__slots__ if name != "failed"}
+        return {**shown, "attempts": list(self.attempts)}
 
 
 def request_for(job: Job, attempt: Attempt) -> WireRequest:

@@ -13,7 +13,7 @@ from typing import Any
 from .bodies import LISTING
 from .capacity import LONGEST_WAIT, retry_after
 from .catalogue import Listing
-from .credentials import BASIC, NONE, check_headers, clean_key, secrets_in, take_credential
+from .credentials import BASIC, DEFAULT_ORDER, NONE, check_headers, clean_key, header_for, secrets_in, take_credential
 from .discovery import Discovery, Flight, heard
 from .engine import Engine, Result
 from .errors import InvalidInput, NoBase
@@ -22,16 +22,21 @@ from .gate import Gate, Place
 from .guesses import DiskGuesses
 from .listings import DiskShelf, Listings, Shelf
 from .memory import Memory
-from .negotiation import Ask
+from .negotiation import Ask, listing_ask
+from .plan import Route
 from .plugins import hint_of, order_of, plugin_manager, policy_of
 from .settings import GatewaySettings
+from .shared_listings import RedisShelf
 from .sharing import Sharer, sharer_of
 from .throttle import Bounds
-from .urls import Base, parse_base
+from .urls import Base, origin_of, parse_base
+from .utilization import Load
 from .wire import Clients, WireOptions
 
 LISTING_TIMEOUT_S = 10.0
 """Seconds for reading a listing."""
+
+WANTS_KEY = (401, 403)
 
 BASES_WAIT_S = 5.0
 """Seconds for which a call that names no base waits, once, for the listings of the configured ones."""
@@ -141,11 +146,15 @@ class Gateway:
 
     def send(self, job: Job) -> Result:
         """Serve a job from a thread. Raises `errors.GatewayError`."""
-        return self.engine.send(job)
+        result = self.engine.send(job)
+        self._used(job.ask)
+        return result
 
     async def asend(self, job: Job) -> Result:
         """Serve a job from a coroutine. Raises `errors.GatewayError`."""
-        return await self.engine.asend(job)
+        result = await self.engine.asend(job)
+        self._used(job.ask)
+        return result
 
     def listing_ask(self, api_base: str | None = None, api_key: object = None) -> Ask:
         """The question for a base's listing, by default for that of the first configured one.
@@ -167,6 +176,21 @@ class Gateway:
             for flight in flights:
                 flight.add_done_callback(heard)
 
+    def loads(self, ask: Ask, seconds: float) -> Mapping[str, Load] | None:
+        """How busy the models of a base are; None when it does not say. Blocks.
+
+        Args:
+            ask: for its listing.
+            seconds: for each request.
+
+        Raises:
+            errors.GatewayError: no answer.
+        """
+        found: Mapping[str, Load] | None = self.plugins.hook.gateway_utilization(
+            base=ask.base, fetch=lambda url: self._fetched(url, ask, seconds)
+        )
+        return found
+
     def note_refusal(self, base: Base, model: str, headers: Mapping[str, str]) -> None:
         """Somebody else's request to this upstream was refused: leave it alone for the time that the answer names."""
         seconds = retry_after({name.lower(): value for name, value in headers.items()}, time.time())
@@ -179,10 +203,26 @@ class Gateway:
             self.sharer.close()
         self.clients.close(final=True)
 
+    def _used(self, ask: Ask) -> None:
+        """A gateway has answered; with `read_listings` its listing is read in the background when that is due."""
+        if self.settings.read_listings and ask.surface != LISTING:
+            listing = listing_ask(ask)
+            self.listings.find(listing)  # it may be on a shelf
+            if self.listings.is_due(listing):
+                self.discovery.start(listing)
+
     def _read_listing(self, ask: Ask) -> Listing:
         """Raises `errors.GatewayError`."""
         result = self.engine.send(Job(ask, method="GET", timeout=LISTING_TIMEOUT_S))
         return self.policy.read_listing(result.data) or Listing()
+
+    def _fetched(self, url: str, ask: Ask, seconds: float) -> Any:
+        """The JSON at a URL; without a credential, unless the gateway's own origin wants one."""
+        status, found = self.engine.fetch(url, None, seconds)
+        if status in WANTS_KEY and ask.key is not None and origin_of(url) == ask.base.origin:
+            route = self.memory.proven(ask) or Route(ask.named or DEFAULT_ORDER[0])
+            _, found = self.engine.fetch(url, header_for(route.style, ask.key), seconds)
+        return found
 
     def _some_base(self) -> Base:
         if not self._bases:
@@ -215,15 +255,16 @@ class Gateway:
         """What a configured base lists, as far as is known; what is old is read anew meanwhile."""
         ask = self.listing_ask(str(base))
         found = self.listings.find(ask)
-        if found is not None and self.listings.is_due(ask):
-            self.discovery.start(ask)
-        return found.ids if found is not None else ()
+        if found is None:
+            return ()
+        self.discovery.refresh(ask)
+        return found.ids
 
     def _flights(self) -> list[Flight]:
         """The readings of all listings that are not known; one that has failed is not waited for again."""
         asks = [self.listing_ask(str(base)) for base in self.bases]
         unknown = [ask for ask in asks if self.listings.find(ask) is None and self.listings.is_due(ask)]
-        started = [(ask, self.discovery.start(ask)) for ask in unknown]
+        started = [(ask, self.discovery.start(ask, anew=False)) for ask in unknown]
         return [flight for ask, flight in started if not self.listings.has_failed(ask)]
 
     def _configured_key(self, base: Base) -> str | None:
@@ -238,7 +279,10 @@ def _sharer_of(settings: GatewaySettings, gate: Gate | None, disk: DiskGuesses |
 
 
 def _shelves(settings: GatewaySettings) -> tuple[Shelf, ...]:
-    return (DiskShelf(settings.cache_dir),) if settings.cache else ()
+    """Where listings outlive the process, the shelf that most others fill first."""
+    url = settings.redis
+    shared = () if url is None else (RedisShelf(url, settings.sharing_secret(url)),)
+    return (*shared, DiskShelf(settings.cache_dir)) if settings.cache else shared
 
 
 def gate_of(settings: GatewaySettings) -> Gate:

@@ -7,12 +7,14 @@ the built-in ones (`manners.py`) are asked last. A package offers its implementa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pluggy
 
 from .plan import Route
 from .urls import Base
+from .utilization import Load
 
 PROJECT = "litellm_gateway_plugin"
 
@@ -43,6 +45,15 @@ def gateway_is_capacity(status: int, headers: Mapping[str, str], body: str) -> b
 @hookspec(firstresult=True)
 def gateway_is_account_limit(headers: Mapping[str, str], body: str) -> bool | None:
     """Whether such a refusal holds for the caller's key, with every model, and not for the model that was asked for."""
+
+
+@hookspec(firstresult=True)
+def gateway_utilization(base: Base, fetch: Callable[[str], Any]) -> Mapping[str, Load] | None:
+    """How busy the models of a base are, by id.
+
+    Asked in a thread of its own, so it may take its time. `fetch(url)` gives the parsed JSON at a URL, None when there
+    is none; the base's key is shown to its own origin alone, and only when that asks for one.
+    """
 
 
 @hookspec

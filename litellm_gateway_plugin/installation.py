@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import re
 import threading
+import weakref
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 import litellm
 from litellm.constants import DEFAULT_REQUEST_TIMEOUT_SECONDS
 from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
 
-from .catalogue import namespace
+from .catalogue import Listing, namespace
+from .cost_map import COSTS
 from .custom_llm import GatewayLLM
 from .deployment_hook import GatewayCallback
 from .doors import ALIASES, PROVIDER, VENDORS, is_known_provider
 from .errors import InvalidInput
 from .handle import Gateway
+from .negotiation import Ask
 from .sessions import Sessions
 from .settings import GatewaySettings, load_settings
 from .wire import WireOptions
@@ -52,7 +55,7 @@ class Installation:
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self.gateway = Gateway(settings, lambda: wire_options(settings), lambda ask, listing: self.saw(listing.ids))
+        self.gateway = Gateway(settings, lambda: wire_options(settings), self.learnt)
         self.callback = CALLBACK
         self.provider = HANDLER
         self.names: frozenset[str] = frozenset()
@@ -89,6 +92,7 @@ class Installation:
             for name in self._handlers:
                 self._map(name)
         self._stay_uncounted()
+        COSTS.repair()
 
     def _stay_uncounted(self) -> None:
         """Of all calls, litellm sets up the callbacks of the first that has any: ours alone must not count."""
@@ -100,6 +104,13 @@ class Installation:
         """Route sync calls for `vendor/…` here; a name that litellm knows is never taken."""
         if vendor and vendor not in self._handlers and not is_known_provider(vendor):
             self._provide(vendor, namespace=True)
+
+    def learnt(self, ask: Ask, listing: Listing) -> None:
+        """Route this listing's vendors here, and tell litellm what the listing says of its models."""
+        self.saw(listing.ids)
+        with _lock:
+            if _current is self:
+                COSTS.learn(str(ask.base), listing)
 
     def saw(self, ids: Sequence[str]) -> None:
         """Route these ids' vendors here from now on, as many as are worth a look at every call of litellm's."""
@@ -126,6 +137,7 @@ class Installation:
             if isinstance(entries, list):
                 entries[:] = [entry for entry in entries if entry is not self.callback]
         self._stay_uncounted()
+        COSTS.clear()
         self._sessions.unregister()
         if self._timeout_before is not None and litellm.request_timeout == self.gateway.settings.timeout_s:
             litellm.request_timeout = self._timeout_before
@@ -153,7 +165,15 @@ class Installation:
 CALLBACK = GatewayCallback(lambda: current())  # noqa: PLW0108  defined further down
 HANDLER = GatewayLLM(lambda: current_gateway(), PROVIDER)  # noqa: PLW0108  as above
 
+
+class Stoppable(Protocol):
+    """What ends when the plugin is uninstalled."""
+
+    def stop(self) -> None: ...
+
+
 _current: Installation | None = None
+_followers: weakref.WeakSet[Stoppable] = weakref.WeakSet()
 _lock = threading.RLock()
 
 
@@ -181,7 +201,7 @@ def install(settings: GatewaySettings | None = None, **overrides: Any) -> Gatewa
             return _current.gateway
         chosen = settings if settings is not None and not overrides else _merged(settings, overrides)
         replacement = Installation(chosen)
-        uninstall()
+        _take_out()
         _current = replacement
         _current.register()
         if replacement.gateway.sharer is not None:
@@ -189,13 +209,24 @@ def install(settings: GatewaySettings | None = None, **overrides: Any) -> Gatewa
         return _current.gateway
 
 
+def stop_with_it(thing: Stoppable) -> None:
+    """Have `stop()` called when the plugin is uninstalled, if the thing lives until then."""
+    _followers.add(thing)
+
+
 def uninstall() -> None:
     """Put back every global of litellm that was touched, and close the connections; nothing without `install()`."""
-    global _current
     with _lock:
-        installed, _current = _current, None
-        if installed is not None:
-            installed.unregister()
+        _take_out()
+        for follower in list(_followers):
+            follower.stop()
+
+
+def _take_out() -> None:
+    global _current
+    installed, _current = _current, None
+    if installed is not None:
+        installed.unregister()
 
 
 def current() -> Installation | None:

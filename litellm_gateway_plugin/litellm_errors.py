@@ -31,7 +31,11 @@ from .errors import (
 
 Maker = Callable[[GatewayError, str, str], Exception]
 BAD_ANSWER = 502
-CARRIED = "x-litellm-gateway-carried"
+HEADER_PREFIX = "x-litellm-gateway-"
+"""Headers of ours."""
+PASSED_PREFIX = "llm_provider-"
+"""What litellm puts before the name of a provider's header."""
+CARRIED = f"{HEADER_PREFIX}carried"
 """A header on our errors' responses: the gate knows of this one already."""
 DROPPED_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection"})
 
@@ -47,6 +51,11 @@ def to_litellm(error: GatewayError, model: str, provider: str) -> Exception:
     made = MAP[type(error)](error, model, provider)
     made.__cause__ = None
     return made
+
+
+def is_own_header(name: str) -> bool:
+    """Whether a header's name is one of ours, or what litellm makes of one."""
+    return name.lower().removeprefix(PASSED_PREFIX).startswith(HEADER_PREFIX)
 
 
 def _plain(kind: type[Exception]) -> Maker:
@@ -122,8 +131,15 @@ def _is_content_policy(text: str) -> bool:
 
 
 def _response(error: Answered) -> httpx.Response:
-    """A response for the exception: the gateway's headers, with the wait in whole seconds where the Router reads it."""
-    headers = {name: value for name, value in error.headers.items() if name not in DROPPED_HEADERS}
+    """A response for the exception: the gateway's headers, with the wait in whole seconds where the Router reads it.
+
+    A gateway behind which another of us works sends headers with our names: they are renamed, as litellm would.
+    """
+    headers = {
+        PASSED_PREFIX + name if name.startswith(HEADER_PREFIX) else name: value
+        for name, value in error.headers.items()
+        if name not in DROPPED_HEADERS
+    }
     if isinstance(error, Full) and error.retry_after is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after))
     headers[CARRIED] = "true"

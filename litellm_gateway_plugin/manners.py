@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from . import capacity, catalogue
 from .credentials import DEFAULT_ORDER
 from .hookspecs import hookimpl
 from .urls import Base
+from .utilization import Load, read_utilization, utilization_url
 
 
 @hookimpl(trylast=True)
@@ -32,3 +34,9 @@ def gateway_is_capacity(status: int, headers: Mapping[str, str], body: str) -> b
 def gateway_is_account_limit(headers: Mapping[str, str], body: str) -> bool:
     """Words that name the key or the account, and a rate limit with nothing remaining."""
     return capacity.is_account_limit(headers, body)
+
+
+@hookimpl(trylast=True)
+def gateway_utilization(base: Base, fetch: Callable[[str], Any]) -> Mapping[str, Load] | None:
+    """Chutes' endpoint and shape; for other hosts the same path under their origin."""
+    return read_utilization(fetch(utilization_url(base)))

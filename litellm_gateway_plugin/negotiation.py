@@ -311,6 +311,11 @@ def _listing(ask: Ask, memory: Memory, policy: Policy, route: Route) -> Generato
         ids = memory.listing(ask)
         if ids is not None:
             return ids
+    else:  # the reader before this one may have ended between the two looks
+        ids = memory.listing(ask)
+        if ids is not None:
+            memory.learn_listing(ask, None)
+            return ids
     yield from _read_listing(ask, memory, policy, route)
     return memory.listing(ask, old=True) or ()
 

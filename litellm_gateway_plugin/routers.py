@@ -68,6 +68,12 @@ def router_of(deployment: str) -> Any:
     return next((router for router in _routers() if _deployment(router, deployment) is not None), None)
 
 
+def deployment_of(deployment: str) -> Mapping[str, Any] | None:
+    """A deployment as its Router holds it; None when no Router that is in use has it."""
+    found = (_deployment(router, deployment) for router in _routers())
+    return next((each for each in found if each is not None), None)
+
+
 def leave_uncooled(logging_obj: Any) -> None:
     """Make the Router leave the deployment in its choice after the error that is about to be raised.
 
@@ -87,9 +93,14 @@ def _is_last(note: Mapping[str, Any]) -> bool:
     return not (isinstance(done, int) and isinstance(most, int) and done < most)
 
 
+def setting_of(router: Any, name: str) -> Any:
+    """`fallbacks` or `routing_strategy` of a Router; newer ones deprecate the attributes and answer in `settings()`."""
+    return getattr(router.settings() if hasattr(router, "registry") else router, name, None)
+
+
 def has_fallback(router: Any, group: str) -> bool:
     """Whether a Router has another group to go to when this one fails."""
-    entries = [each for each in getattr(router, "fallbacks", None) or () if isinstance(each, Mapping)]
+    entries = [each for each in setting_of(router, "fallbacks") or () if isinstance(each, Mapping)]
     return any(each.get(group) or each.get("*") for each in entries)
 
 

@@ -9,6 +9,7 @@ when nothing else is open, or the Router would fail calls that the gate would se
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,15 @@ from .doors import PROVIDER, door_for
 from .errors import InvalidInput
 from .gate import Place, Ticket
 from .handle import Gateway, time_limits
-from .routers import group_params, has_fallback, leave_uncooled, router_call, router_of
+from .routers import (
+    deployment_of,
+    group_params,
+    has_fallback,
+    leave_uncooled,
+    router_call,
+    router_of,
+    setting_of,
+)
 
 TAKE_S = 5.0
 """Seconds for which room is kept for a call that the Router is about to make."""
@@ -101,7 +110,9 @@ def elsewhere(gateway: Gateway, params: Mapping[str, Any]) -> Callable[[], bool]
     if call is None or gateway.gate is None:
         return None
     return lambda: (
-        has_fallback(router_of(call.deployment), call.group) or (not call.is_last and _another_is_open(gateway, params))
+        has_fallback(router_of(call.deployment), call.group)
+        or (not call.is_last and _another_is_open(gateway, params))
+        or _another_is_open(gateway, params, after=_order_of(call.deployment))
     )
 
 
@@ -124,9 +135,17 @@ def settle_cooldown(gateway: Gateway, logging_obj: Any, error: Any) -> None:
         error.num_retries = wanted
 
 
-def _another_is_open(gateway: Gateway, params: Mapping[str, Any]) -> bool:
+def _order_of(deployment: str) -> float:
+    """A deployment's `order`; the Router goes on to higher ones by itself, without any retry."""
+    found = deployment_of(deployment)
+    return _order(found) if found is not None else math.inf
+
+
+def _another_is_open(gateway: Gateway, params: Mapping[str, Any], after: float = -math.inf) -> bool:
+    """Whether another upstream of the group has room; with `after`, one to which the Router hops from that order."""
     call = router_call(params)
-    group = group_params(call) if call else ()
+    members = group_params(call) if call else ()
+    group = [each for each in members if after == -math.inf or after < _order({"litellm_params": each}) < math.inf]
     own = place_of(gateway, {**params, "model": call.name}) if call and group else None
     others = {place for place in (place_of(gateway, each) for each in group) if place != own}
     return any(wait == 0 for wait in _waits(gateway, list(others)))
@@ -149,7 +168,9 @@ def _candidates(deployments: Sequence[Deployment], asked: Mapping[str, Any]) -> 
 
 def _is_plain_shuffle(router: Any) -> bool:
     """Whether nobody but the Router's shuffle has a say in which deployment is taken."""
-    return getattr(router, "routing_strategy", SHUFFLE) == SHUFFLE and not getattr(router, "optional_callbacks", None)
+    return (setting_of(router, "routing_strategy") or SHUFFLE) == SHUFFLE and not getattr(
+        router, "optional_callbacks", None
+    )
 
 
 def _ranks(deployments: Sequence[Deployment]) -> list[tuple[float, float]]:
@@ -166,7 +187,7 @@ def _weight(deployment: Deployment, kind: str) -> float:
         return 0.0
 
 
-def _order(deployment: Deployment) -> float:
+def _order(deployment: Mapping[str, Any]) -> float:
     order = deployment["litellm_params"].get("order")
     return float(order) if isinstance(order, (int, float)) else float("inf")
 

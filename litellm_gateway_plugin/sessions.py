@@ -18,6 +18,7 @@ import litellm
 import openai
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_configuration
 
+from .attributions import error_headers, headers_of
 from .bodies import CHAT, TEXT
 from .doors import PROVIDER, is_foreign, is_process_wide
 from .engine import Result
@@ -35,7 +36,7 @@ from .errors import (
 )
 from .exchange import Job
 from .handle import Gateway
-from .litellm_errors import CARRIED, to_litellm
+from .litellm_errors import CARRIED, is_own_header, to_litellm
 from .negotiation import Ask
 from .urls import Base, split_url
 
@@ -166,22 +167,21 @@ def _json(content_type: str, body: bytes) -> dict[str, Any] | None:
 
 def _headers(result: Result) -> dict[str, str]:
     """The gateway's headers, and our report under names that litellm keeps in `additional_headers`."""
-    facts = {
-        f"x-litellm-gateway-{name.replace('_', '-')}": str(value) for name, value in result.report.as_dict().items()
-    }
-    kept = {name: value for name, value in result.headers.items() if name not in DROPPED}
-    return {**kept, **facts, "x-should-retry": "false"}
+    kept = {name: value for name, value in result.headers.items() if name not in DROPPED and not is_own_header(name)}
+    return {**kept, **headers_of(result.report.as_dict()), "x-should-retry": "false"}
 
 
 def _error_response(lib: Any, error: GatewayError, request: Any) -> Any:
     """An error as the OpenAI client expects it; it must not retry by itself what the negotiation has settled."""
     status = _status(error)
-    kept = {name: value for name, value in getattr(error, "headers", {}).items() if name not in DROPPED}
+    given = getattr(error, "headers", {}).items()
+    kept = {name: value for name, value in given if name not in DROPPED and not is_own_header(name)}
     if isinstance(error, Full) and error.retry_after is not None:
         kept["retry-after"] = str(int(-(-error.retry_after // 1)))
     kept[CARRIED] = "true"
     body = {"error": {"message": error.message, "type": type(error).__name__, "param": None, "code": str(status)}}
-    headers = {**kept, "content-type": "application/json", "x-should-retry": "false"}
+    told = error_headers(error, request, PROVIDER)
+    headers = {**kept, **told, "content-type": "application/json", "x-should-retry": "false"}
     return lib.Response(status, headers=headers, content=json.dumps(body).encode(), request=request)
 
 

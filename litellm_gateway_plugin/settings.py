@@ -188,6 +188,18 @@ class GatewaySettings(BaseSettings):
         description="Redis that processes share the gate and the guesses through; `off` for none. "
         "Without it: `REDIS_URL`, or `REDIS_HOST` and its like, as litellm reads them.",
     )
+    read_listings: bool = Field(
+        False,
+        validation_alias=_named(name="read_listings"),
+        description="Whether the listing of each gateway in use is read in the background, so that litellm knows price "
+        "and window of its models. Otherwise a listing is read when something asks for it.",
+    )
+    rank_refresh_s: float = Field(
+        30.0,
+        ge=0,
+        validation_alias=_named(name="rank_refresh_s"),
+        description="Seconds between two looks at the gateways of an `auto_router_from_env`; 0 for one look.",
+    )
     model_map: dict[str, str] = Field(
         {},
         validation_alias=_named(name="model_map"),

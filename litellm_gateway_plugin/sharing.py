@@ -1,9 +1,9 @@
 """The gate and the guesses, shared by processes and machines through a Redis.
 
-No call ever talks to Redis. One daemon thread does, the sharer: every `PERIOD_S` while requests come, at once when it
-is nudged, and not at all when nothing is to be told. One round trip carries all throttles in use (`sharing.lua`, which
-Redis runs in one step). Where Redis is away or slow, everything goes on with what this process knows itself; the sharer
-looks again every second, and is back by itself.
+No call waits for Redis here. One daemon thread talks to it, the sharer: every `PERIOD_S` while requests come, at once
+when it is nudged, and not at all when nothing is to be told. One round trip carries all throttles in use
+(`sharing.lua`, which Redis runs in one step). Where Redis is away or slow, everything goes on with what this process
+knows itself; the sharer looks again every second, and is back by itself.
 
 In Redis there is no credential: accounts are named by fingerprints, guesses by keyed hashes, and every key has an end.
 """

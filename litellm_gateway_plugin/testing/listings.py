@@ -117,6 +117,82 @@ def lm_studio(models: Sequence[str], facts: Facts) -> Any:
     )
 
 
+def groq(models: Sequence[str], facts: Facts) -> Any:
+    """With windows, and nulls."""
+    return _listed(
+        [
+            _entry(
+                model,
+                "Groq",
+                facts,
+                active=True,
+                context_window=131072,
+                public_apps=None,
+                max_completion_tokens=32768,
+            )
+            for model in models
+        ]
+    )
+
+
+def mistral(models: Sequence[str], facts: Facts) -> Any:
+    """With a dictionary of capabilities."""
+    return _listed([_entry(model, "mistralai", facts, **_mistral_facts(model)) for model in models])
+
+
+def _mistral_facts(model: str) -> dict[str, Any]:
+    return {
+        "capabilities": {
+            "completion_chat": True,
+            "completion_fim": False,
+            "function_calling": True,
+            "fine_tuning": False,
+            "vision": False,
+            "classification": False,
+        },
+        "name": model,
+        "description": f"Official {model} model",
+        "max_context_length": 131072,
+        "aliases": [],
+        "deprecation": None,
+        "default_model_temperature": 0.3,
+        "type": "base",
+    }
+
+
+def deepinfra(models: Sequence[str], facts: Facts) -> Any:
+    """With all that is of interest in `metadata`, prices in USD per million tokens."""
+    metadata = {
+        "description": "A model",
+        "context_length": 131072,
+        "max_tokens": 16384,
+        "pricing": {"input_tokens": 0.23, "output_tokens": 0.4, "cache_read_tokens": 0.1},
+        "tags": ["vision", "prompt_cache"],
+    }
+    return _listed([_entry(model, "deepinfra", facts, root=model, parent=None, metadata=metadata) for model in models])
+
+
+def vercel(models: Sequence[str], facts: Facts) -> Any:
+    """With prices in USD per token, as strings, and tags."""
+    return _listed(
+        [
+            _entry(
+                model,
+                "vendor",
+                facts,
+                name=model,
+                description="A model",
+                context_window=131072,
+                max_tokens=16384,
+                type="language",
+                tags=["reasoning", "tool-use"],
+                pricing={"input": "0.00000008", "output": "0.00000055", "input_cache_read": "0.00000004"},
+            )
+            for model in models
+        ]
+    )
+
+
 LISTINGS: Mapping[str, Dialect] = {
     "openai": openai,
     "vllm": vllm,
@@ -125,5 +201,9 @@ LISTINGS: Mapping[str, Dialect] = {
     "openrouter": openrouter,
     "together": together,
     "lm_studio": lm_studio,
+    "groq": groq,
+    "mistral": mistral,
+    "deepinfra": deepinfra,
+    "vercel": vercel,
 }
 """The dialects by name."""

@@ -16,21 +16,25 @@ VALUES = {"errors", "urls", "wire.values", "version", "recent", "forking"}
 PARSED = {"dialects"}
 DECISIONS = {
     "answers", "credentials", "capacity", "verdicts", "catalogue", "bodies", "eventstream", "streams", "plan",
-    "refusals", "negotiation", "throttle", "shared_throttle", "utilization", "ranking",
+    "refusals", "negotiation", "throttle", "shared_throttle", "utilization", "ranking", "candidates",
 }  # fmt: skip
 STATE = {"memory", "guesses", "listings", "settings", "gate"}
-SHARED = {"sharing"}
+SHARED = {"sharing", "shared_listings"}
 SEAM = {"hookspecs", "manners", "plugins"}
-BRIDGE = {"exchange", "admission", "engine", "discovery", "handle"}
+BRIDGE = {"exchange", "admission", "engine", "discovery", "handle", "survey"}
 TOP = {
     "custom_llm",
     "deployment_hook",
     "sessions",
     "installation",
     "litellm_errors",
+    "attributions",
     "calls",
+    "cost_map",
     "doors",
     "model_lists",
+    "auto_router",
+    "race",
     "routers",
     "routing",
 }
@@ -120,7 +124,7 @@ def test_state_and_seam_know_neither_the_wire_nor_litellm(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SHARED))
 def test_what_is_shared_knows_the_state_and_the_client_of_redis(name: str) -> None:
     assert {top_level(each) for each in outside(name)} == {"redis"}
-    assert inside(name) <= VALUES | DECISIONS | PARSED | STATE
+    assert inside(name) <= VALUES | DECISIONS | PARSED | STATE | SHARED
 
 
 @pytest.mark.parametrize("name", sorted(BRIDGE))

@@ -17,6 +17,7 @@ import pytest
 
 import litellm_gateway_plugin as lgp
 from litellm_gateway_plugin.handle import Gateway
+from litellm_gateway_plugin.installation import CALLBACK_LISTS
 
 litellm.suppress_debug_info = True
 
@@ -25,8 +26,14 @@ litellm.suppress_debug_info = True
 def plugin(isolated_environment: pytest.MonkeyPatch) -> Iterator[Gateway]:
     """A fresh installation; everything is put back after the test."""
     isolated_environment.setenv("LITELLM_GATEWAY_COLD_GRACE_S", "0.2")
+    costs = set(litellm.model_cost)
+    before = {name: list(getattr(litellm, name)) for name in CALLBACK_LISTS}
     yield lgp.install()
     lgp.uninstall()
+    for name, entries in before.items():  # Routers stay in these lists, and litellm takes no more when they are full
+        getattr(litellm, name)[:] = entries
+    for name in set(litellm.model_cost) - costs:  # a Router tells litellm of its models, for good
+        del litellm.model_cost[name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -69,6 +69,7 @@ def test_the_answer_reports_what_was_negotiated(provider_door: Door, gateway: Ga
         "requests": 3,
         "waited_s": 0.0,
         "transport": "aiohttp" if provider_door.awaited else "httpx",
+        "attempts": [],
     }
 
 

@@ -1,4 +1,4 @@
-"""The gate and the guesses through a real redis-server, which is killed, restarted and held in the middle of it."""
+"""The gate, the guesses and the listings through a real redis-server, which is killed, restarted and held meanwhile."""
 
 from __future__ import annotations
 
@@ -20,14 +20,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from litellm_gateway_plugin import sharing
+from litellm_gateway_plugin import shared_listings, sharing
+from litellm_gateway_plugin.catalogue import Listing
 from litellm_gateway_plugin.credentials import fingerprint
+from litellm_gateway_plugin.dialects import read_listing
+from litellm_gateway_plugin.discovery import Discovery
 from litellm_gateway_plugin.gate import Gate, Pass, Place, Ticket
+from litellm_gateway_plugin.handle import Gateway
+from litellm_gateway_plugin.listings import FRESH_S, MOST_BYTES, DiskShelf, Listings, labelled
+from litellm_gateway_plugin.negotiation import Ask
 from litellm_gateway_plugin.plan import Route
+from litellm_gateway_plugin.settings import load_settings
+from litellm_gateway_plugin.shared_listings import KEPT_FOR_S, REST_S, RedisShelf
 from litellm_gateway_plugin.shared_throttle import Moments, SharedThrottle
 from litellm_gateway_plugin.sharing import Sharer, arguments, key_of, sharer_of
 from litellm_gateway_plugin.testing import Manners, PickyGateway
 from litellm_gateway_plugin.throttle import Bounds
+from litellm_gateway_plugin.wire import WireOptions
+from tests.support.core import BASE, Clock, ask
 from tests.support.nginx import free_port
 from tests.support.redis_server import RedisServer, redis_binary
 
@@ -405,6 +415,161 @@ def test_there_are_so_many_guesses_at_most(redis: RedisServer, peers: Callable[.
     peers().sharer.guesses.note("https://a.example.com/v1", "chat/completions", Route("raw"))
     until(lambda: len(redis.dump()[sharing.GUESSES.encode()]) == sharing.MAX_GUESSES + 1)
     assert peers().sharer.guesses.recall("https://a.example.com/v1", "chat/completions") == Route("raw")
+
+
+# Listings -------------------------------------------------------------------------------------------------------------
+
+
+def listing(*ids: str) -> Listing:
+    found = read_listing([*ids])
+    assert found is not None
+    return found
+
+
+PACKED = listing("a").packed
+
+
+def test_a_listing_is_there_for_others_for_a_day(redis: RedisServer) -> None:
+    now = Clock()
+    one, another = (RedisShelf(redis.url, SECRET, now=now) for _ in range(2))
+    assert one.recall(BASE, KEY) is None
+    one.note(BASE, KEY, PACKED)
+    assert another.recall(BASE, KEY) == (PACKED, 1000.0)
+    with redis.client() as client:
+        (name,) = client.scan_iter()
+        assert 0 < client.ttl(name) <= KEPT_FOR_S
+
+
+def test_listings_in_redis_are_kept_apart_and_tell_no_key(redis: RedisServer) -> None:
+    shelf = RedisShelf(redis.url, SECRET)
+    base = "https://host.example.com/v1?token=a-query-token"
+    keys = [KEY, "another", "", None]
+    for key in keys:
+        shelf.note(base, key, listing(f"for {key and key[:3]}").packed)
+    found = [shelf.recall(base, key) for key in keys]
+    assert [each and each[0] for each in found] == [listing(f"for {key and key[:3]}").packed for key in keys]
+    assert RedisShelf(redis.url, b"the secret of somebody else").recall(base, KEY) is None
+    with redis.client() as client:
+        written = repr([(name, client.get(name)) for name in client.scan_iter()])
+    for secret in (KEY, fingerprint(KEY), "a-query-token", "example.com"):
+        assert secret not in written
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", PACKED, labelled(b"?", 1000.0), labelled(PACKED, 1000.0)[:-4], b"x" * (MOST_BYTES + 1)]
+)
+def test_a_strange_value_in_redis_is_no_listing(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    shelf = RedisShelf(redis.url, SECRET)
+    with redis.client() as client:
+        client.set(shelf.name(BASE, KEY), content)
+    assert Listings([shelf]).find(ask(key=KEY)) is None
+    assert not caplog.records
+
+
+def test_what_is_too_large_is_not_put_into_redis(redis: RedisServer) -> None:
+    RedisShelf(redis.url, SECRET).note(BASE, KEY, b"x" * MOST_BYTES)
+    assert redis.dump() == {}
+
+
+def test_a_redis_that_is_away_is_left_alone_for_a_while(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    client_of = shared_listings.client_of
+
+    def counted(url: str) -> Any:
+        made.append(url)
+        return client_of(url)
+
+    monkeypatch.setattr(shared_listings, "client_of", counted)
+    clock = Clock()
+    shelf = RedisShelf(redis.url.replace("redis://", f"redis://:{PASSWORD}@"), SECRET, clock)
+    redis.kill()
+    for _ in range(10):
+        assert shelf.recall(BASE, KEY) is None
+        shelf.note(BASE, KEY, PACKED)
+    assert len(made) == 1
+    clock.pass_(REST_S)
+    assert shelf.recall(BASE, KEY) is None
+    assert len(made) == 2
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert PASSWORD not in caplog.text
+    redis.start()
+    with redis.client() as client:
+        client.config_set("requirepass", PASSWORD)
+    clock.pass_(REST_S)
+    shelf.note(BASE, KEY, PACKED)
+    assert shelf.recall(BASE, KEY) is not None
+    assert len(caplog.records) == 1
+
+
+def test_a_redis_that_does_not_answer_is_left_alone_for_a_while(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    shelf = RedisShelf(redis.url, SECRET, clock)
+    shelf.note(BASE, KEY, PACKED)
+    redis.freeze()
+    assert shelf.recall(BASE, KEY) is None
+    redis.thaw()
+    assert shelf.recall(BASE, KEY) is None
+    clock.pass_(REST_S)
+    assert shelf.recall(BASE, KEY) is not None
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("url", ["redis://h:port", "redis://[", "http://127.0.0.1", ""])
+def test_a_url_that_is_none_is_no_shelf(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    shelf = RedisShelf(url, SECRET)
+    shelf.note(BASE, KEY, PACKED)
+    assert shelf.recall(BASE, KEY) is None
+    assert not caplog.records  # the sharer tells of it
+
+
+def test_without_its_client_there_is_no_shelf(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    shelf = RedisShelf("redis://127.0.0.1", SECRET)
+    assert shelf.recall(BASE, KEY) is None
+    assert not caplog.records
+
+
+def test_many_processes_read_a_listing_about_once_in_its_time(redis: RedisServer) -> None:
+    clock, requests = Clock(), 0
+
+    def read(wanted: Ask) -> Listing:
+        nonlocal requests
+        requests += 1
+        return listing(f"m{requests}")
+
+    processes = [
+        Discovery(Listings([RedisShelf(redis.url, SECRET, clock, clock)], clock=clock, now=clock), read)
+        for _ in range(8)
+    ]
+    for process in processes:
+        process.start(ask(key=KEY), anew=False).result(LONG_S)
+    assert requests == 1
+    for _ in range(100):  # all are used all the time
+        clock.pass_(FRESH_S / 20)
+        for process in processes:
+            process.start(ask(key=KEY), anew=False).result(LONG_S)
+    assert 4 <= requests <= 2 * 6
+    assert len({process.listing(ask(key=KEY)) for process in processes}) <= 2
+
+
+def test_the_settings_name_the_shelves(redis: RedisServer, tmp_path: Path) -> None:
+    def shelves(**given: Any) -> list[type]:
+        made = Gateway(load_settings(**given), WireOptions)
+        made.close()
+        return [type(shelf) for shelf in made.listings.shelves]
+
+    assert shelves(redis_url=redis.url, cache_dir=tmp_path) == [RedisShelf, DiskShelf]
+    assert shelves(redis_url=redis.url, cache=False) == [RedisShelf]
+    assert shelves(redis_url="off", cache_dir=tmp_path) == [DiskShelf]
+    assert shelves(redis_url="off", cache=False) == []
 
 
 # Processes ------------------------------------------------------------------------------------------------------------
