@@ -25,6 +25,7 @@ from .candidates import KINDS, Wanted, candidates_of, wanted
 from .catalogue import Model
 from .cost_map import entry_of
 from .errors import GatewayError, InvalidInput, NoBase
+from .gate import Place
 from .handle import Gateway
 from .litellm_errors import to_litellm
 from .ranking import Candidate, Name, best_of_base, rank, why
@@ -222,30 +223,34 @@ class Choice:
 
     def candidates(self, findings: Sequence[Finding]) -> list[Candidate]:
         """The best of the best bases, in their order."""
-        best = [each for found in findings for each in best_of_base(self._of(found), self.per_base)]
-        ranked = rank(best)
+        best = (best_of_base(self._of(found), self.per_base) for found in findings)
+        ranked = rank(self._with_pauses([each for of_base in best for each in of_base]))
         bases = list(dict.fromkeys(each.base for each in ranked))[: self.max_bases]
         return [each for each in ranked if each.base in bases]
 
     def again(self, findings: Sequence[Finding], ranked: Sequence[Candidate]) -> list[Candidate]:
         """The same candidates, in the order that holds now."""
         now = {each.name: each for found in findings for each in self._of(found)}
-        return rank([now.get(each.name, replace(each, load=GONE)) for each in ranked], [each.name for each in ranked])
+        same = [now.get(each.name, replace(each, load=GONE)) for each in ranked]
+        return rank(self._with_pauses(same), [each.name for each in ranked])
 
     def _of(self, found: Finding) -> list[Candidate]:
         if found.dead:
             return []
         preferred = found.base.preferred(self.asked.kind) or self.preferred
-        each = candidates_of(found.label, found.number, found.listing, self.asked, preferred, found.loads)
-        return [replace(one, paused=self._is_paused(found.base, one.model)) for one in each]
+        return list(candidates_of(found.label, found.number, found.listing, self.asked, preferred, found.loads))
 
-    def _is_paused(self, base: GatewayBase, model: str) -> bool:
-        """Whether the gateway has refused this model a moment ago."""
+    def _with_pauses(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The same, with a note on those that have refused a request a moment ago."""
         gate = self.gateway.gate
         if gate is None:
-            return False
+            return list(candidates)
+        return [replace(each, paused=gate.is_paused(self._place_of(each))) for each in candidates]
+
+    def _place_of(self, candidate: Candidate) -> Place:
+        base, model = self.bases[candidate.base], candidate.model
         ask, _ = self.gateway.ask(surface=CHAT, model=model, api_base=base.api_base, api_key=base.key, headers={})
-        return gate.wait_for([place_for(ask, model)])[0] > 0
+        return place_for(ask, model)
 
 
 class RankKeeper:

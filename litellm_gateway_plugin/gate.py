@@ -274,6 +274,12 @@ class Gate:
             self._welcome_back(now)
             return [self._wait_for(place, now) for place in places]
 
+    def is_paused(self, place: Place) -> bool:
+        """Whether a refusal keeps everybody from going there now. Nothing is kept of a place that was never asked."""
+        with self._lock:
+            known = (self._throttles.get(name) for name in (place.upstream, place.account))
+            return any(throttle is not None and throttle.window.opens_at > self._clock() for throttle in known)
+
     def pause(self, place: Place, seconds: float) -> None:
         """A request to this upstream that did not come through here was refused."""
         with self._lock:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .bases import Bases
 from .bodies import LISTING
 from .capacity import LONGEST_WAIT, retry_after
 from .catalogue import Listing
-from .credentials import BASIC, DEFAULT_ORDER, NONE, check_headers, clean_key, header_for, secrets_in, take_credential
-from .discovery import Discovery, Flight, heard
+from .credentials import DEFAULT_ORDER, NONE, check_headers, clean_key, header_for, secrets_in, take_credential
+from .discovery import Discovery
 from .engine import Engine, Result
-from .errors import InvalidInput, NoBase
+from .errors import InvalidInput
 from .exchange import Job
 from .gate import Gate, Place
 from .guesses import DiskGuesses
@@ -37,9 +36,6 @@ LISTING_TIMEOUT_S = 10.0
 """Seconds for reading a listing."""
 
 WANTS_KEY = (401, 403)
-
-BASES_WAIT_S = 5.0
-"""Seconds for which a call that names no base waits, once, for the listings of the configured ones."""
 
 
 class Gateway:
@@ -88,19 +84,19 @@ class Gateway:
             retry_pause=settings.retry_after_s,
         )
         self.names: frozenset[str] = frozenset()
-        self._bases = tuple((parse_base(base.api_base), base) for base in settings.all_bases)
+        self._bases = Bases(settings.all_bases, self.discovery, self.policy.model_id)
 
     def __repr__(self) -> str:
-        return f"<Gateway for {', '.join(str(base) for base, _ in self._bases) or 'any base'}>"
+        return f"<Gateway for {', '.join(map(str, self.bases)) or 'any base'}>"
 
     @property
     def bases(self) -> tuple[Base, ...]:
         """The configured bases, without their keys."""
-        return tuple(base for base, _ in self._bases)
+        return self._bases.all
 
     def is_configured(self, base: Base) -> bool:
         """Whether the operator has named this base, or another on the same origin."""
-        return any(known.origin == base.origin for known, _ in self._bases)
+        return base.origin in self._bases.origins
 
     def ask(
         self,
@@ -125,7 +121,8 @@ class Gateway:
         checked = check_headers(headers)
         wanted = self.settings.model_map.get(model, model)
         requested = model if wanted != model else ""
-        base = self._base_for(wanted) if not api_base else parse_base(api_base)
+        chosen = None if api_base else self._bases.choose(wanted)
+        base = parse_base(api_base or "") if chosen is None else chosen.base
         given = take_credential(checked)
         key: str | None
         named: str | None
@@ -133,16 +130,11 @@ class Gateway:
             style, given_key, others = given
             key, named, secrets = clean_key(given_key), style, secrets_in(others)
         else:
-            key, named = self._key_of(base, api_key)
             others, secrets = checked, secrets_in(checked)
+            key, named = self._bases.credential(base, api_key)
+            if chosen is not None and clean_key(api_key) is None:  # of two accounts at one base the one that lists it
+                key, named = chosen.key, chosen.named
         return Ask(base, surface, key, wanted, named=named, others=secrets, requested=requested), others
-
-    def _key_of(self, base: Base, api_key: object) -> tuple[str | None, str | None]:
-        """The key of a call that has none in its headers, and the style in which it was given."""
-        key_given = clean_key(api_key)
-        if key_given is None and base.userinfo:
-            return clean_key(base.userinfo), BASIC
-        return key_given or self._configured_key(base), None
 
     def send(self, job: Job) -> Result:
         """Serve a job from a thread. Raises `errors.GatewayError`."""
@@ -163,18 +155,15 @@ class Gateway:
             InvalidInput: a base or a key that cannot be sent.
             NoBase: no base was given and none is configured.
         """
-        base = parse_base(api_base) if api_base else self._some_base()
-        key, named = self._key_of(base, api_key)
+        if not api_base and api_key is None:
+            return self._bases.first()
+        base = parse_base(api_base) if api_base else self._bases.first().base
+        key, named = self._bases.credential(base, api_key)
         return Ask(base, LISTING, key, named=named)
 
     async def prepare(self, model: str) -> None:
         """Before a coroutine's call that names no base: have the listings by which its base is chosen."""
-        if len(self._bases) > 1 and not self._exact(self.settings.model_map.get(model, model)):
-            flights = [asyncio.wrap_future(flight) for flight in self._flights()]
-            if flights:
-                await asyncio.wait(flights, timeout=BASES_WAIT_S)
-            for flight in flights:
-                flight.add_done_callback(heard)
+        await self._bases.prepare(self.settings.model_map.get(model, model))
 
     def loads(self, ask: Ask, seconds: float) -> Mapping[str, Load] | None:
         """How busy the models of a base are; None when it does not say. Blocks.
@@ -223,54 +212,6 @@ class Gateway:
             route = self.memory.proven(ask) or Route(ask.named or DEFAULT_ORDER[0])
             _, found = self.engine.fetch(url, header_for(route.style, ask.key), seconds)
         return found
-
-    def _some_base(self) -> Base:
-        if not self._bases:
-            raise NoBase(
-                "No gateway was named: pass api_base=, or set LITELLM_GATEWAY_API_BASE (and LITELLM_GATEWAY_API_KEY)."
-            )
-        return self._bases[0][0]
-
-    def _base_for(self, model: str) -> Base:
-        """The configured base for a call that names none: the first that lists the model, else the first.
-
-        A base that lists exactly this id goes before one that lists its equal.
-        """
-        first = self._some_base()
-        if len(self._bases) == 1:
-            return first
-        found = self._exact(model)
-        if found is None:
-            concurrent.futures.wait(self._flights(), BASES_WAIT_S)
-            found = self._exact(model)
-        if found is not None:
-            return found
-        known = ((base, self._ids_of(base)) for base in self.bases)
-        return next((base for base, ids in known if ids and self.policy.model_id(base, model, ids)), first)
-
-    def _exact(self, model: str) -> Base | None:
-        return next((base for base in self.bases if model in self._ids_of(base)), None)
-
-    def _ids_of(self, base: Base) -> Sequence[str]:
-        """What a configured base lists, as far as is known; what is old is read anew meanwhile."""
-        ask = self.listing_ask(str(base))
-        found = self.listings.find(ask)
-        if found is None:
-            return ()
-        self.discovery.refresh(ask)
-        return found.ids
-
-    def _flights(self) -> list[Flight]:
-        """The readings of all listings that are not known; one that has failed is not waited for again."""
-        asks = [self.listing_ask(str(base)) for base in self.bases]
-        unknown = [ask for ask in asks if self.listings.find(ask) is None and self.listings.is_due(ask)]
-        started = [(ask, self.discovery.start(ask, anew=False)) for ask in unknown]
-        return [flight for ask, flight in started if not self.listings.has_failed(ask)]
-
-    def _configured_key(self, base: Base) -> str | None:
-        exact = (entry.key for known, entry in self._bases if str(known) == str(base))
-        same_origin = (entry.key for known, entry in self._bases if known.origin == base.origin)
-        return next((key for key in (*exact, *same_origin) if key), None)
 
 
 def _sharer_of(settings: GatewaySettings, gate: Gate | None, disk: DiskGuesses | None) -> Sharer | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ from .catalogue import Listing
 from .discovery import Flight, heard
 from .errors import Answered, Full, GatewayError, KeyRefused, NotAGateway, Unreachable
 from .handle import Gateway
-from .negotiation import Ask
 from .settings import GatewayBase
 from .urls import origin_of, parse_base
 from .utilization import Load, utilization_url
 
 Loads = Mapping[str, Load]
+Asked = tuple[Flight, Future[Any]]
+"""The readings of a base's listing and of its loads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +66,35 @@ class Survey:
     def __init__(self, gateway: Gateway, bases: Mapping[str, GatewayBase], seconds: float, *, anew: bool) -> None:
         self._bases = bases
         self._seconds = seconds
-        self._asks = [gateway.listing_ask(base.api_base, base.key) for base in bases.values()]
-        self._listings = [_listing(gateway, ask, anew=anew) for ask in self._asks]
-        self._loads = [_started(lambda ask=ask: gateway.loads(ask, seconds)) for ask in self._asks]  # type: ignore[misc]  # a default argument keeps the loop's value
+        self._over_at = time.monotonic() + seconds
+        # starting many threads takes long when the first ones are at work already: no event loop has to wait for that
+        self._begun = in_thread(lambda: [_asked(gateway, base, seconds, anew=anew) for base in bases.values()])
 
     def wait(self) -> list[Finding]:
-        """What was found out, from a thread."""
-        concurrent.futures.wait([*self._listings, *self._loads], self._seconds)
+        """What was found out, from a thread. Raises `errors.InvalidInput`: a base or a key that cannot be sent."""
+        concurrent.futures.wait([self._begun], self._left())
+        concurrent.futures.wait(self._flights(), self._left())
         return self._findings()
 
     async def await_(self) -> list[Finding]:
         """The same from a coroutine."""
-        flights = [asyncio.wrap_future(flight) for flight in (*self._listings, *self._loads)]
-        await asyncio.wait(flights, timeout=self._seconds)
-        for flight in flights:
-            flight.add_done_callback(heard)
+        await _settled([self._begun], self._left())
+        await _settled(self._flights(), self._left())
         return self._findings()
 
+    def _left(self) -> float:
+        return max(0.0, self._over_at - time.monotonic())
+
+    def _pairs(self) -> list[Asked]:
+        return self._begun.result() if self._begun.done() else []
+
+    def _flights(self) -> list[Future[Any]]:
+        return [flight for asked in self._pairs() for flight in asked]
+
     def _findings(self) -> list[Finding]:
-        found = zip(self._bases.items(), self._listings, self._loads, strict=True)
-        return [self._finding(number, base, label, *each) for number, ((label, base), *each) in enumerate(found)]
+        never: Asked = (Future(), Future())
+        found = zip(self._bases.items(), self._pairs() or [never] * len(self._bases), strict=True)
+        return [self._finding(number, base, label, *asked) for number, ((label, base), asked) in enumerate(found)]
 
     def _finding(
         self, number: int, base: GatewayBase, label: str, listing: Flight, loads: Future[Loads | None]
@@ -96,13 +107,27 @@ class Survey:
         return Finding(base, number, label, listing.result(), _result(loads) or {})
 
 
-def _listing(gateway: Gateway, ask: Ask, *, anew: bool) -> Flight:
+def _asked(gateway: Gateway, base: GatewayBase, seconds: float, *, anew: bool) -> Asked:
+    """Have a base asked for its listing and for its loads."""
+    ask = gateway.listing_ask(base.api_base, base.key)
     known = None if anew else gateway.listings.fresh(ask)
-    if known is None:
-        return gateway.discovery.start(ask, anew=anew)
+    listing = gateway.discovery.start(ask, anew=anew) if known is None else _landed(known)
+    return listing, in_thread(lambda: gateway.loads(ask, seconds))
+
+
+def _landed(listing: Listing) -> Flight:
     flight: Flight = Future()
-    flight.set_result(known)
+    flight.set_result(listing)
     return flight
+
+
+async def _settled(flights: Sequence[Future[Any]], seconds: float) -> None:
+    """Wait until all are done, or the time is over."""
+    waiting = [asyncio.wrap_future(flight) for flight in flights]
+    if waiting:
+        await asyncio.wait(waiting, timeout=seconds)
+    for each in waiting:
+        each.add_done_callback(heard)
 
 
 def _broken(base: GatewayBase, loads: Future[Loads | None]) -> BaseException | None:
@@ -125,7 +150,7 @@ def _result(flight: Future[Any]) -> Any:
     return flight.result() if flight.done() and flight.exception() is None else None
 
 
-def _started(task: Callable[[], Any]) -> Future[Any]:
+def in_thread(task: Callable[[], Any]) -> Future[Any]:
     """Do something in a daemon thread."""
     flight: Future[Any] = Future()
     threading.Thread(target=_run, args=(task, flight), name="litellm-gateway-survey", daemon=True).start()

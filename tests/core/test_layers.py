@@ -21,7 +21,7 @@ DECISIONS = {
 STATE = {"memory", "guesses", "listings", "settings", "gate"}
 SHARED = {"sharing", "shared_listings"}
 SEAM = {"hookspecs", "manners", "plugins"}
-BRIDGE = {"exchange", "admission", "engine", "discovery", "handle", "survey"}
+BRIDGE = {"exchange", "admission", "engine", "discovery", "bases", "handle", "survey"}
 TOP = {
     "custom_llm",
     "deployment_hook",
