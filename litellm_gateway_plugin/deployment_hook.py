@@ -175,7 +175,8 @@ def _chat(taken: dict[str, Any], kind: str, facts: Facts) -> None:
     wanted = [name for name in ALLOWED if taken.get(name) is not None]
     if wanted:
         taken["allowed_openai_params"] = [*(taken.get("allowed_openai_params") or []), *wanted]
-    if taken.get("stream") is True and kind == "acompletion":
+    # the LiteLLM proxy lists this callback a second time, so the hook may have been here before
+    if taken.get("stream") and kind == "acompletion":
         taken["stream"] = 1  # truthy, and not True: see GatewayLLM.astreaming
         facts.eager = True
 

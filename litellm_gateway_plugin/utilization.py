@@ -8,8 +8,9 @@ nor busy: what it counts for is decided where it is used.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,6 +40,12 @@ WINDOWS: tuple[tuple[float, tuple[str, ...]], ...] = (
 )
 """How much each window counts, the present most, since that is what the next request meets; and the ends of a field's
 name that stand for it, of which the first that is given counts. A field without an end is of the present."""
+
+NAMES: Mapping[str, tuple[tuple[float, tuple[str, ...]], ...]] = {
+    field: tuple((share, tuple(field + end for end in ends)) for share, ends in WINDOWS)
+    for field in (BUSY_FIELD, LIMITED_FIELD)
+}
+"""The same with the whole names, for each field."""
 
 PERCENT_FROM = 1.5
 """A share above it is no share. Below it may be one: a queue makes a model a little more than fully busy."""
@@ -77,6 +84,19 @@ UNKNOWN_LOAD = Load()
 """Of a model of which the gateway says nothing."""
 
 
+class Loads(dict[str, Load]):
+    """Loads by id, which find one under another case without a walk over all. Not to be changed once it was asked."""
+
+    @cached_property
+    def by_lower(self) -> dict[str, Load]:
+        """By id in lower case; unknown where several ids are the same but for case."""
+        found: dict[str, Load] = {}
+        for name, load in self.items():
+            lower = name.lower()
+            found[lower] = UNKNOWN_LOAD if lower in found else load
+        return found
+
+
 def utilization_url(base: Base) -> str:
     """Where a gateway may tell how busy its models are.
 
@@ -86,7 +106,7 @@ def utilization_url(base: Base) -> str:
     return CHUTES_URL if host.endswith(CHUTES_DOMAIN) else base.origin + PATH
 
 
-def read_utilization(body: Any) -> dict[str, Load] | None:
+def read_utilization(body: Any) -> Loads | None:
     """The load of each model, by id; None when the body tells of none.
 
     Read are an array of objects, bare or in one of `WRAPPERS`, and a plain mapping of ids to numbers. An empty array is
@@ -101,10 +121,11 @@ def read_utilization(body: Any) -> dict[str, Load] | None:
     entries = _entries(body)
     if entries is None:
         return None
-    percent = {field: _is_percent(entries, field) for field in (BUSY_FIELD, LIMITED_FIELD)}
-    loads: dict[str, Load] = {}
-    for name, entry in entries:
-        load = _load(entry, percent)
+    told = [entry for _, entry in entries]
+    instances = [_count(entry.get(INSTANCES_FIELD)) for entry in told]
+    loads = Loads()
+    for (name, _), *parts in zip(entries, _means(told, BUSY_FIELD), _means(told, LIMITED_FIELD), instances, strict=True):
+        load = Load(*parts)
         if name not in loads or _loadedness(load) < _loadedness(loads[name]):
             loads[name] = load
     return loads
@@ -117,13 +138,15 @@ def load_of(loads: Mapping[str, Load], model_id: str) -> Load:
     """
     if model_id in loads:
         return loads[model_id]
-    wanted = model_id.lower()
-    alike = [load for name, load in loads.items() if name.lower() == wanted]
-    return alike[0] if len(alike) == 1 else UNKNOWN_LOAD
+    known = loads if isinstance(loads, Loads) else Loads(loads)
+    return known.by_lower.get(model_id.lower(), UNKNOWN_LOAD)
 
 
 Entries = list[tuple[str, Mapping[str, Any]]]
 """Ids, each with the fields that tell of it."""
+
+Windows = list[tuple[float, float]]
+"""How much each window of a field counts, and its value."""
 
 
 def _entries(body: Any) -> Entries | None:
@@ -157,40 +180,37 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_ID
 
 
-def _load(entry: Mapping[str, Any], percent: Mapping[str, bool]) -> Load:
-    return Load(
-        busy=_mean(entry, BUSY_FIELD, percent[BUSY_FIELD]),
-        limited=_mean(entry, LIMITED_FIELD, percent[LIMITED_FIELD]),
-        instances=_count(entry.get(INSTANCES_FIELD)),
-    )
-
-
 def _loadedness(load: Load) -> tuple[bool, bool, float]:
     """The order among entries of one name: what is gone is free because nobody can use it, and comes last."""
     return load.is_gone, load.weight is None, load.weight or 0.0
 
 
-def _is_percent(entries: Entries, field: str) -> bool:
-    """Whether a field is per cent, which one value alone cannot tell: 1 is all in one unit and next to nothing in the
-    other. So the whole answer decides, for each field apart.
+def _means(entries: Iterable[Mapping[str, Any]], field: str) -> list[float | None]:
+    """A field's weighted mean in each entry, 0..1.
+
+    Whether a field is per cent, one value alone cannot tell: 1 is all in one unit and next to nothing in the other. So
+    the whole answer decides, for each field apart.
     """
-    return any(value > PERCENT_FROM for _, entry in entries for _, value in _windows(entry, field))
+    read = [_windows(entry, field) for entry in entries]
+    is_percent = any(value > PERCENT_FROM for windows in read for _, value in windows)
+    return [_mean(windows, 100 if is_percent else 1) for windows in read]
 
 
-def _mean(entry: Mapping[str, Any], field: str, is_percent: bool) -> float | None:
-    """The weighted mean of the windows that are given, 0..1."""
-    known = [(share, min(1.0, value / 100 if is_percent else value)) for share, value in _windows(entry, field)]
-    total = sum(share for share, _ in known)
-    return sum(share * value for share, value in known) / total if known else None
+def _mean(windows: Windows, whole: int) -> float | None:
+    """The weighted mean of the windows that are given, 0..1, where `whole` is all."""
+    if not windows:
+        return None
+    return sum(share * min(1.0, value / whole) for share, value in windows) / sum(share for share, _ in windows)
 
 
-def _windows(entry: Mapping[str, Any], field: str) -> Iterator[tuple[float, float]]:
+def _windows(entry: Mapping[str, Any], field: str) -> Windows:
     """How much each known window counts, and its value as the gateway wrote it."""
-    for share, ends in WINDOWS:
-        values = (_number(entry.get(field + end)) for end in ends)
-        value = next((value for value in values if value is not None), None)
-        if value is not None:
-            yield share, value
+    found = []
+    for share, names in NAMES[field]:
+        values = [value for name in names if name in entry and (value := _number(entry[name])) is not None]
+        if values:
+            found.append((share, values[0]))
+    return found
 
 
 def _count(value: Any) -> int | None:

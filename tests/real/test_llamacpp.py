@@ -249,3 +249,30 @@ class TestTheSmallModel:
             first, second = (post(server, "chat/completions", body)["choices"] for _ in range(2))
         assert first == second
         assert first[0]["message"]["content"].startswith("{")
+
+
+@pytest.fixture
+def lgp(isolated_environment: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The plugin, taken out again after the test."""
+    import litellm_gateway_plugin  # with litellm, which the tests above do without
+
+    yield litellm_gateway_plugin
+    litellm_gateway_plugin.uninstall()
+
+
+class TestItsListing:
+    def test_what_it_serves_is_read(self, server: LlamaServer, lgp: Any) -> None:
+        listing = lgp.list_models(server.base, api_key=KEY)
+        assert [(each.id, each.kind, each.can("vision"), each.price) for each in listing] == [
+            ("tiny", "chat", False, None)
+        ]
+        assert listing[0].context == listing.entry("tiny")["meta"]["n_ctx"]
+
+    def test_a_router_is_made_of_it(
+        self, server: LlamaServer, lgp: Any, isolated_environment: pytest.MonkeyPatch
+    ) -> None:
+        isolated_environment.setenv("LITELLM_GATEWAY_API_BASE", server.base)
+        isolated_environment.setenv("LITELLM_GATEWAY_API_KEY", KEY)
+        response = lgp.auto_router_from_env(require_json=True).completion("text", HELLO)
+        assert response.choices[0].message.content == CHAT_ANSWER
+        assert lgp.attribution(response)["requests"] == 1
