@@ -212,14 +212,28 @@ class Choice:
     def plan(self, findings: Sequence[Finding]) -> Plan:
         """The candidates in their order. Raises NoBase when there is none."""
         for found in findings:
-            if found.dead:
-                logger.warning("The gateway at %s is skipped: %s", found.label, found.dead)
+            if not self._of(found):
+                logger.warning("The gateway at %s is skipped: %s.", found.label, self._reason(found))
         chosen = self.candidates(findings)
         if not chosen:
-            raise NoBase(_nobody(findings, self.asked))
+            raise NoBase(self._nobody(findings))
         number = next(_numbers)
         ids = {each.name: f"{self.asked.kind}-{number}: {each.model} at {each.base}" for each in chosen}
         return Plan(self.asked, tuple(chosen), {found.label: found for found in findings}, ids)
+
+    def _nobody(self, findings: Sequence[Finding]) -> str:
+        reasons = "; ".join(f"{found.label}: {self._reason(found)}" for found in findings)
+        return (
+            f"No gateway has a model for {self.asked}. {reasons}. Name one with "
+            f"LITELLM_GATEWAY_{self.asked.kind.upper()}_MODEL if a listing does not say what its models can do."
+        )
+
+    def _reason(self, found: Finding) -> str:
+        if found.dead:
+            return found.dead.rstrip(".")
+        if found.listing is None:
+            return f"it gives no listing ({found.unlisted.rstrip('.')})"
+        return f"none of its {len(found.listing)} models is listed as one for {self.asked}"
 
     def candidates(self, findings: Sequence[Finding]) -> list[Candidate]:
         """The best of the best bases, in their order."""
@@ -344,20 +358,6 @@ def _key_reference(base: GatewayBase) -> str | None:
 def _facts(model: Model) -> dict[str, Any]:
     """What litellm is to know of this deployment: its price may differ from that of the same model elsewhere."""
     return {name: value for name, value in entry_of(model).items() if name != "litellm_provider"}
-
-
-def _nobody(findings: Sequence[Finding], asked: Wanted) -> str:
-    reasons = "; ".join(f"{found.label}: {_reason(found)}" for found in findings)
-    return (
-        f"No gateway has a model for {asked}. {reasons}. Name one with "
-        f"LITELLM_GATEWAY_{asked.kind.upper()}_MODEL if a listing does not say what its models can do."
-    )
-
-
-def _reason(found: Finding) -> str:
-    if found.dead:
-        return found.dead.rstrip(".")
-    return "it has no listing" if found.listing is None else f"none of its {len(found.listing)} models is listed as one"
 
 
 class _LitellmErrors:

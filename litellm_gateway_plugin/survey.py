@@ -9,19 +9,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .catalogue import Listing
 from .discovery import Flight, heard
-from .errors import Answered, Full, GatewayError, KeyRefused, NotAGateway, Unreachable
+from .errors import Answered, GatewayError, KeyRefused, NotAGateway, Unreachable
 from .handle import Gateway
 from .settings import GatewayBase
 from .urls import origin_of, parse_base
 from .utilization import Load, utilization_url
 
 Loads = Mapping[str, Load]
-Asked = tuple[Flight, Future[Any]]
-"""The readings of a base's listing and of its loads."""
+
+
+class Asked(NamedTuple):
+    """The readings of a base's listing and of its loads, and the listing that was known before."""
+
+    listing: Flight
+    loads: Future[Any]
+    known: Listing | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class Finding:
         listing: what it lists; None when it has no listing, or when it is dead.
         loads: how busy its models are, as far as it says.
         dead: why it cannot be used, "" when it can.
+        unlisted: why there is no listing, "" when there is one.
     """
 
     base: GatewayBase
@@ -43,6 +50,7 @@ class Finding:
     listing: Listing | None
     loads: Loads = field(default_factory=dict)
     dead: str = ""
+    unlisted: str = ""
 
 
 def labelled(bases: Sequence[GatewayBase]) -> dict[str, GatewayBase]:
@@ -68,7 +76,7 @@ class Survey:
         self._seconds = seconds
         self._over_at = time.monotonic() + seconds
         # starting many threads takes long when the first ones are at work already: no event loop has to wait for that
-        self._begun = in_thread(lambda: [_asked(gateway, base, seconds, anew=anew) for base in bases.values()])
+        self._begun = in_thread(lambda: [_ask(gateway, base, seconds, anew=anew) for base in bases.values()])
 
     def wait(self) -> list[Finding]:
         """What was found out, from a thread. Raises `errors.InvalidInput`: a base or a key that cannot be sent."""
@@ -85,34 +93,38 @@ class Survey:
     def _left(self) -> float:
         return max(0.0, self._over_at - time.monotonic())
 
-    def _pairs(self) -> list[Asked]:
+    def _asked(self) -> list[Asked]:
         return self._begun.result() if self._begun.done() else []
 
     def _flights(self) -> list[Future[Any]]:
-        return [flight for asked in self._pairs() for flight in asked]
+        return [flight for asked in self._asked() for flight in (asked.listing, asked.loads)]
 
     def _findings(self) -> list[Finding]:
-        never: Asked = (Future(), Future())
-        found = zip(self._bases.items(), self._pairs() or [never] * len(self._bases), strict=True)
-        return [self._finding(number, base, label, *asked) for number, ((label, base), asked) in enumerate(found)]
+        never = Asked(Future(), Future(), None)
+        found = zip(self._bases.items(), self._asked() or [never] * len(self._bases), strict=True)
+        return [self._finding(number, base, label, asked) for number, ((label, base), asked) in enumerate(found)]
 
-    def _finding(
-        self, number: int, base: GatewayBase, label: str, listing: Flight, loads: Future[Loads | None]
-    ) -> Finding:
+    def _finding(self, number: int, base: GatewayBase, label: str, asked: Asked) -> Finding:
+        listing, loads, known = asked
         if not listing.done():
             return Finding(base, number, label, None, dead=f"no answer within {self._seconds:g} seconds")
         error = listing.exception() or _broken(base, loads)
-        if error is not None:
-            return Finding(base, number, label, None, _result(loads) or {}, _reason(error))
-        return Finding(base, number, label, listing.result(), _result(loads) or {})
+        told = _result(loads) or {}
+        if error is None:
+            return Finding(base, number, label, listing.result(), told)
+        words = error.message if isinstance(error, GatewayError) else type(error).__name__
+        if not _lives(error):
+            return Finding(base, number, label, None, told, dead=words)
+        return Finding(base, number, label, known, told, unlisted=words)
 
 
-def _asked(gateway: Gateway, base: GatewayBase, seconds: float, *, anew: bool) -> Asked:
+def _ask(gateway: Gateway, base: GatewayBase, seconds: float, *, anew: bool) -> Asked:
     """Have a base asked for its listing and for its loads."""
     ask = gateway.listing_ask(base.api_base, base.key)
-    known = None if anew else gateway.listings.fresh(ask)
-    listing = gateway.discovery.start(ask, anew=anew) if known is None else _landed(known)
-    return listing, in_thread(lambda: gateway.loads(ask, seconds))
+    known = gateway.listings.find(ask)
+    enough = known if known is not None and not anew and not gateway.listings.is_due(ask) else None
+    listing = gateway.discovery.start(ask, anew=anew) if enough is None else _landed(enough)
+    return Asked(listing, in_thread(lambda: gateway.loads(ask, seconds)), known)
 
 
 def _landed(listing: Listing) -> Flight:
@@ -139,11 +151,9 @@ def _broken(base: GatewayBase, loads: Future[Loads | None]) -> BaseException | N
     return error if isinstance(error, Unreachable) else None
 
 
-def _reason(error: BaseException) -> str:
-    """Why a base cannot be used, "" when all that it has not is a listing."""
-    if isinstance(error, (NotAGateway, Full)) or (isinstance(error, Answered) and not isinstance(error, KeyRefused)):
-        return ""
-    return error.message if isinstance(error, GatewayError) else type(error).__name__
+def _lives(error: BaseException) -> bool:
+    """Whether all that a base has not is a listing, or not just now."""
+    return isinstance(error, (NotAGateway, Answered)) and not isinstance(error, KeyRefused)
 
 
 def _result(flight: Future[Any]) -> Any:

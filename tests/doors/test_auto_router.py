@@ -367,11 +367,23 @@ def test_preferences_go_first_each_on_its_base(start: Start, configure: Any) -> 
 def test_a_gateway_without_a_listing_serves_what_the_operator_names(start: Start, configure: Any) -> None:
     server = start(PRESETS["litserve"])
     configure(server.url)
-    with pytest.raises(litellm.BadRequestError, match=r"it has no listing.*LITELLM_GATEWAY_TEXT_MODEL"):
+    with pytest.raises(litellm.BadRequestError, match=r"it gives no listing.*LITELLM_GATEWAY_TEXT_MODEL"):
         lgp.auto_router_from_env()
     configure(server.url, CHUTES_TEXT_MODEL="my/model")
     assert text_of(lgp.auto_router_from_env().completion("text", MESSAGES)) == "echo: hello"
     assert [seen.model for seen in server.requests("chat") if seen.worked] == ["my/model"]
+
+
+def test_a_gateway_that_is_too_full_for_its_listing_has_the_one_that_is_known(
+    start: Start, configure: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    known, unknown, alive = start(CHUTES, pages=busy(0.1)), start(CHUTES), start(CHUTES, pages=busy(0.5))
+    assert len(lgp.list_models(known.base(), api_key=FAKE_KEY)) == 1
+    for server in (known, unknown):
+        server.full(surfaces=("models",))
+    configure(known.base(), unknown.base(), alive.base())
+    assert bases_of(lgp.auto_router_from_env()) == [known.base(), alive.base()]
+    assert f"{unknown.base()} is skipped: it gives no listing" in caplog.text
 
 
 def test_so_many_bases_and_candidates_and_no_more(start: Start, configure: Any) -> None:
