@@ -61,15 +61,17 @@ class Call:
         logging_obj: litellm's, of this attempt.
     """
 
-    __slots__ = ("_holder", "_logging_obj", "_trace", "_trail")
+    __slots__ = ("_holders", "_logging_obj", "_trace", "_trail")
 
     def __init__(self, logging_obj: Any) -> None:
         self._logging_obj = logging_obj
         self._trace = getattr(logging_obj, "litellm_trace_id", None)
-        self._holder = _routers_note(logging_obj) or _details(logging_obj)
-        kept = self._holder.get(ATTEMPTS)
+        self._holders = _routers_notes(logging_obj) or [_details(logging_obj)]
+        trails = (holder.get(ATTEMPTS) for holder in self._holders)
         # a caller may use one dictionary for many calls: a trail of another trace is another call's
-        self._trail = kept if isinstance(kept, Trail) and kept["trace_id"] == self._trace else None
+        self._trail = next(
+            (trail for trail in trails if isinstance(trail, Trail) and trail["trace_id"] == self._trace), None
+        )
 
     @property
     def attempts(self) -> Attempts:
@@ -91,7 +93,8 @@ class Call:
         self._trail["trace_id"] = self._trace
         kept: Attempts = self._trail["attempts"]
         kept[:] = attempts
-        self._holder[ATTEMPTS] = self._trail
+        for holder in self._holders:
+            holder[ATTEMPTS] = self._trail
         return kept
 
     def served(self, report: dict[str, Any]) -> None:
@@ -102,7 +105,8 @@ class Call:
         """
         if self._trail is not None:
             self._trail.update(trace_id="", attempts=[])
-            self._holder.pop(ATTEMPTS, None)
+            for holder in self._holders:
+                holder.pop(ATTEMPTS, None)
         details = _details(self._logging_obj)
         details[NAME] = report
         params = details.get("litellm_params")
@@ -286,11 +290,14 @@ def _chain(error: BaseException | None) -> Iterator[GatewayError]:
         error = error.__cause__
 
 
-def _routers_note(logging_obj: Any) -> dict[str, Any] | None:
-    """What a Router notes of a call: one dictionary for the attempts at a group."""
+def _routers_notes(logging_obj: Any) -> list[dict[str, Any]]:
+    """What a Router notes of a call: one dictionary for the attempts at a group.
+
+    Behind the proxy's bridged surfaces there are two: the first is a copy that ends with the attempt.
+    """
     params = _dict(getattr(logging_obj, "litellm_params", None))
     notes: Iterable[Any] = (params.get(name) for name in METADATA)
-    return next((note for note in notes if isinstance(note, dict) and isinstance(note.get("model_group"), str)), None)
+    return [note for note in notes if isinstance(note, dict) and isinstance(note.get("model_group"), str)]
 
 
 def _details(logging_obj: Any) -> dict[str, Any]:

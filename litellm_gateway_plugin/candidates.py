@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .catalogue import JSON_MODE, SCHEMA, TOOLS, VISION, Listing, Model, equal_id
 from .ranking import Candidate
-from .utilization import Load, load_of
+from .utilization import Load, Loads, load_of
 
 KINDS: Mapping[str, tuple[str, ...]] = {"text": (), "vlm": (VISION,), "tools": (TOOLS,)}
 """What a kind of Router needs."""
@@ -66,9 +66,10 @@ def candidates_of(
         preferred: the model that the operator has named for this kind, as he wrote it.
         loads: how busy its models are.
     """
+    loads = loads if isinstance(loads, Loads) else Loads(loads or {})
     if listing is None:
         if preferred is not None:
-            yield Candidate(base, preferred, 0, number, preferred=True, load=load_of(loads or {}, preferred))
+            yield Candidate(base, preferred, 0, number, preferred=True, load=load_of(loads, preferred))
         return
     favourite = None if preferred is None else equal_id(preferred, listing.ids)
     silent = {need for need in asked.needs if not _speaks_of(listing, need)}
@@ -77,7 +78,7 @@ def candidates_of(
         vouched = KINDS[asked.kind] if named else ()  # the operator's word for a kind stands above the listing's
         verdicts = [_verdict(model, need, need in silent) for need in asked.needs if need not in vouched]
         if (model.may_chat or named) and None not in verdicts:
-            load = load_of(loads or {}, model.id)
+            load = load_of(loads, model.id)
             yield Candidate(base, model.id, position, number, named, all(verdicts), load)
 
 

@@ -13,7 +13,7 @@ not: a Router writes such an entry for each deployment whose model it does not k
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ PROVIDER = "gateway"
 SPELLINGS = (PROVIDER, "openai_like", "openai", "custom_openai")
 """What may stand before an id in a deployment, and so in the name of a Router's entry."""
 
-MOST_GATEWAYS = 256
+MOST_LISTINGS = 256
 MOST_ENTRIES = 20_000
 """Models at most, of all gateways together; what is listed after them is left out."""
 
@@ -69,7 +69,7 @@ class CostMap:
         self._map: dict[str, Any] | None = None
         self._replaced: dict[str, dict[str, Any]] = {}
         self._known: dict[str, Known] = {}
-        self._listings: Recent[str, Listing] = Recent(MOST_GATEWAYS)
+        self._listings: Recent[tuple[str, str], Listing] = Recent(MOST_LISTINGS)
         self._lock = threading.Lock()
         renew_after_fork(self)
 
@@ -77,19 +77,23 @@ class CostMap:
         """In the child: the parent's lock may be held by a thread that does not exist here."""
         self._lock = threading.Lock()
 
-    def learn(self, api_base: str, listing: Listing) -> None:
+    def learn(self, api_base: str, listing: Listing, account: str = "") -> None:
         """Tell litellm what a gateway lists.
 
-        An id that several gateways list has the entry of the first; a later listing of that one changes it.
+        An id that several gateways list has the entry of the first; a later listing of that one changes it, or leaves
+        the id to the others.
 
         Args:
             api_base: in any of its forms.
             listing: what it lists now.
+            account: whose listing it is; a gateway may list other ids for another one.
         """
         gateway = gateway_of(api_base)
         with self._lock:
-            self._listings.put(gateway, listing)
-            self._write((gateway, model) for model in listing)
+            before = self._listings.get((gateway, account), Listing())
+            self._listings.put((gateway, account), listing)
+            heirs = self._forget(gateway, [model.id for model in before if listing.get(model.id) is None])
+            self._write([*heirs, *((gateway, model) for model in listing)])
 
     def repair(self) -> None:
         """Write everything again when litellm's map is another one: its proxy replaces it when it reads prices anew."""
@@ -103,14 +107,10 @@ class CostMap:
     def clear(self) -> None:
         """Take out every entry that is still ours, and forget all."""
         with self._lock:
-            ours = [name for name in list(litellm.model_cost) if self.owns(name)] if self._known else []
-            for name in ours:
-                del litellm.model_cost[name]
-            litellm.model_cost.update({name: self._replaced[name] for name in ours if name in self._replaced})
+            if self._known:
+                self._take_out([key for key in list(litellm.model_cost) if self.owns(key)])
             self._map, self._replaced, self._known = None, {}, {}
             self._listings.clear()
-        if ours:
-            _look_again()
 
     def owns(self, name: str) -> bool:
         """Whether the entry of this name is one of ours."""
@@ -137,9 +137,14 @@ class CostMap:
         return cost_of(price, usage)
 
     def _price(self, gateway: str, model: str) -> Price | None:
-        listing = self._listings.get(gateway)
-        listed = listing.get(model) if listing is not None else None
+        listed = self._listed(model).get(gateway)
         return listed.price if listed is not None else None
+
+    def _listed(self, name: str) -> dict[str, Model]:
+        """The gateways that list an id, and what each says of it: the newest, where several accounts are told of it."""
+        listings = list(self._listings.items())  # a copy, since another thread may be learning
+        found = ((gateway, listing.get(name)) for (gateway, _), listing in listings)
+        return {gateway: model for gateway, model in found if model is not None}
 
     def _as_written(self, known: Known) -> bool:
         entry, written = litellm.model_cost.get(known.key, {}), _sums(known.model.price)
@@ -162,6 +167,33 @@ class CostMap:
             self._map.update(batch)
             _look_again()
 
+    def _forget(self, gateway: str, gone: Iterable[str]) -> list[tuple[str, Model]]:
+        """Take out what a gateway has told and lists no more; returned is what is to be written in its place."""
+        left = [name for name in gone if name in self._known and self._known[name].gateway == gateway]
+        heirs = {name: self._heir(gateway, name) for name in left}
+        for name in left:
+            del self._known[name]
+        lost = {key for name, heir in heirs.items() if heir is None for key in (name, *_spelled(name))}
+        self._take_out([key for key in lost if self._is_from(gateway, key) and key not in self._known])
+        return [heir for heir in heirs.values() if heir is not None]
+
+    def _heir(self, gateway: str, name: str) -> tuple[str, Model] | None:
+        """Who else tells of an id: the gateway itself, to another account, before other ones."""
+        told = {other: model for other, model in self._listed(name).items() if entry_of(model)}
+        heir = gateway if gateway in told else next(iter(told), None)
+        return None if heir is None else (heir, told[heir])
+
+    def _take_out(self, keys: Sequence[str]) -> None:
+        """Delete entries of ours; those that they have replaced are back."""
+        for key in keys:
+            del litellm.model_cost[key]
+        litellm.model_cost.update({key: self._replaced.pop(key) for key in keys if key in self._replaced})
+        if keys:
+            _look_again()
+
+    def _is_from(self, gateway: str, key: str) -> bool:
+        return bool(litellm.model_cost.get(key, {}).get(LISTED) == gateway)
+
     def _may_write(self, gateway: str, name: str) -> bool:
         known = self._known.get(name)
         return len(self._known) < MOST_ENTRIES if known is None else known.gateway == gateway
@@ -176,8 +208,7 @@ class CostMap:
         if found is not None and not self._is_free(found):
             own = f"{PROVIDER}/{name}"
             return PROVIDER, [own] if self._is_free(own) else []
-        spelled = (f"{spelling}/{name}" for spelling in SPELLINGS)
-        return None, [name, *(key for key in spelled if key in litellm.model_cost and self._is_free(key))]
+        return None, [name, *(key for key in _spelled(name) if key in litellm.model_cost and self._is_free(key))]
 
     def _is_free(self, key: str) -> bool:
         return self.owns(key) or says_nothing(litellm.model_cost.get(key, {}))
@@ -239,6 +270,11 @@ def _sums(price: Price | None) -> dict[str, float]:
 def _cached(price: Price) -> float:
     """Of a prompt token from a cache: the full price unless a lower one is known (litellm 1.90 makes it free)."""
     return price.input if price.cached is None else price.cached
+
+
+def _spelled(name: str) -> list[str]:
+    """An id as deployments may name it."""
+    return [f"{spelling}/{name}" for spelling in SPELLINGS]
 
 
 def _find(name: str) -> str | None:

@@ -157,7 +157,7 @@ def _taken(kwargs: dict[str, Any], kind: str, prefix: str, names: frozenset[str]
     if kind in EMBEDDING_CALLS:
         _embedding(taken, facts)
     elif kind in CHAT_CALLS:
-        _chat(taken, kind, facts)
+        _chat(taken, facts)
     leave_facts(str(kwargs.get("litellm_call_id")), facts)
     return taken
 
@@ -171,12 +171,12 @@ def _provider(kwargs: dict[str, Any], names: frozenset[str]) -> str | None:
     return None if isinstance(model, str) and model.startswith(f"{PROVIDER}/") else PROVIDER
 
 
-def _chat(taken: dict[str, Any], kind: str, facts: Facts) -> None:
+def _chat(taken: dict[str, Any], facts: Facts) -> None:
     wanted = [name for name in ALLOWED if taken.get(name) is not None]
     if wanted:
         taken["allowed_openai_params"] = [*(taken.get("allowed_openai_params") or []), *wanted]
     # the LiteLLM proxy lists this callback a second time, so the hook may have been here before
-    if taken.get("stream") and kind == "acompletion":
+    if taken.get("stream"):
         taken["stream"] = 1  # truthy, and not True: see GatewayLLM.astreaming
         facts.eager = True
 

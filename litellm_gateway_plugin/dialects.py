@@ -167,8 +167,9 @@ def _kind_word(value: Any) -> str | None:
 
 def _switch(value: Any) -> bool | None:
     """Yes or no, as such or as Anthropic writes it: `{"supported": true}`; None for neither."""
-    found = value.get("supported") if isinstance(value, dict) else value
-    return found if isinstance(found, bool) else None
+    if isinstance(value, dict):
+        value = value.get("supported")
+    return value if isinstance(value, bool) else None
 
 
 Count = Annotated[int | None, BeforeValidator(_count)]
@@ -203,9 +204,9 @@ READABLE: Mapping[str, Callable[[Any], Any]] = {
 
 
 class Entry(BaseModel):
-    """One entry of a listing. Fields that it does not name are kept."""
+    """What one entry of a listing says, wherever it stands there."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     context: Count = Field(
         None,
@@ -274,7 +275,9 @@ def unpack(packed: bytes) -> Listing | None:
 
 
 def _packed(entries: list[Any]) -> bytes:
-    return zlib.compress(json.dumps(entries, separators=(",", ":")).encode(), 1)
+    # no check: parsed JSON has no circles, and one would be too deep
+    text = json.dumps(entries, separators=(",", ":"), check_circular=False)
+    return zlib.compress(text.encode(), 1)
 
 
 def _completed(entries: list[Any], body: Any) -> list[Any]:
@@ -287,7 +290,11 @@ def _completed(entries: list[Any], body: Any) -> list[Any]:
 
 
 def _model(name: str, fields: Mapping[str, Any]) -> Model:
-    said = {key: value for key, value in fields.items() if _is_readable(key, value)}
+    said = {
+        field: value
+        for field, value in fields.items()
+        if value is not None and (field not in READABLE or READABLE[field](value) is not None)
+    }
     try:
         entry = Entry.model_validate(said)
     except (ValidationError, RecursionError):
@@ -295,10 +302,6 @@ def _model(name: str, fields: Mapping[str, Any]) -> Model:
     kind = _kind(entry, said)
     has, lacks = _capabilities(entry, said)
     return Model(name, kind, entry.context, entry.max_output, has, lacks, _price(said, kind))
-
-
-def _is_readable(name: str, value: Any) -> bool:
-    return value is not None and (name not in READABLE or READABLE[name](value) is not None)
 
 
 def _kind(entry: Entry, said: Mapping[str, Any]) -> str | None:
@@ -336,7 +339,7 @@ def _kind_able(abilities: Sequence[str]) -> str | None:
 
 def _chats(said: Mapping[str, Any]) -> bool | None:
     """Mistral's and Fireworks' switches."""
-    switches = (_switch(_at(said, ("capabilities", "completion_chat"))), _switch(said.get("supports_chat")))
+    switches = (_switch(_at(said, "capabilities.completion_chat")), _switch(said.get("supports_chat")))
     return True if True in switches else False if False in switches else None
 
 
@@ -377,10 +380,10 @@ def _switches(said: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """Fields such as `supports_vision: true`, and Mistral's dictionary of `capabilities`."""
     holders = [said, said.get("capabilities"), said.get("model_info")]
     for holder in (each for each in holders if isinstance(each, dict)):
-        for name, value in holder.items():
-            word = _word(name).removeprefix("supports_")
-            yes = _switch(value)
-            if yes is None or word not in _MEANING or (holder is said and not _word(name).startswith("supports_")):
+        switches = [(_word(name), yes) for name, value in holder.items() if (yes := _switch(value)) is not None]
+        for name, yes in switches:
+            word = name.removeprefix("supports_")
+            if word not in _MEANING or (holder is said and word == name):
                 continue
             if yes or word not in MORE_THAN:
                 yield _MEANING[word], yes
@@ -394,8 +397,11 @@ def _interned(words: frozenset[str]) -> frozenset[str]:
 def _price(said: Mapping[str, Any], kind: str | None) -> Price | None:
     """The first price that can be read."""
     for given, made, cached, unit in PRICES:
-        values = [_amount(_at(said, path.split("."))) for path in (given, made, cached)]
-        found = _converted(values, _unit(said, given, unit, values), given, made) if values[0] is not None else None
+        first = _amount(_at(said, given))
+        if first is None:
+            continue
+        values = [first, _amount(_at(said, made)), _amount(_at(said, cached))]
+        found = _converted(values, _unit(said, given, unit, values), given, made)
         if found is not None:
             return _of_kind(found, kind)
     return None
@@ -426,7 +432,7 @@ def _free_output(price: Price) -> Price:
 
 def _unit(said: Mapping[str, Any], path: str, unit: int | None, values: Iterable[Decimal | None]) -> int | None:
     """The unit of a price; None when it cannot be told, or is no dollar."""
-    beside = _at(said, path.split(".")[:-1])
+    beside = _at(said, path.rpartition(".")[0])
     named, currency = beside.get("unit"), beside.get("currency")
     if currency is not None and _word(currency) not in ("usd", "$"):
         return None
@@ -438,10 +444,16 @@ def _unit(said: Mapping[str, Any], path: str, unit: int | None, values: Iterable
     return PER_TOKEN if dearest < LEAST_PER_MILLION else PER_MILLION
 
 
-def _at(said: Any, path: Iterable[str]) -> Any:
-    for name in path:
+def _at(said: Any, path: str) -> Any:
+    """What stands at a path; what has no path is the whole."""
+    for name in _parts(path):
         said = said.get(name) if isinstance(said, dict) else None
     return said
+
+
+@lru_cache(maxsize=256)
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(path.split(".")) if path else ()
 
 
 def _amount(value: Any) -> Decimal | None:

@@ -110,7 +110,7 @@ class Installation:
         self.saw(listing.ids)
         with _lock:
             if _current is self:
-                COSTS.learn(str(ask.base), listing)
+                COSTS.learn(str(ask.base), listing, ask.profile[2])
 
     def saw(self, ids: Sequence[str]) -> None:
         """Route these ids' vendors here from now on, as many as are worth a look at every call of litellm's."""

@@ -19,7 +19,7 @@ from .settings import GatewayBase
 from .urls import origin_of, parse_base
 from .utilization import Load, utilization_url
 
-Loads = Mapping[str, Load]
+Told = Mapping[str, Load]
 
 
 class Asked(NamedTuple):
@@ -48,7 +48,7 @@ class Finding:
     number: int
     label: str
     listing: Listing | None
-    loads: Loads = field(default_factory=dict)
+    loads: Told = field(default_factory=dict)
     dead: str = ""
     unlisted: str = ""
 
@@ -142,7 +142,7 @@ async def _settled(flights: Sequence[Future[Any]], seconds: float) -> None:
         each.add_done_callback(heard)
 
 
-def _broken(base: GatewayBase, loads: Future[Loads | None]) -> BaseException | None:
+def _broken(base: GatewayBase, loads: Future[Told | None]) -> BaseException | None:
     """Why the base's own host could not be asked how busy it is: a listing that is kept does not tell a dead one."""
     known = parse_base(base.api_base)
     if not loads.done() or origin_of(utilization_url(known)) != known.origin:

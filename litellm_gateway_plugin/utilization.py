@@ -122,10 +122,10 @@ def read_utilization(body: Any) -> Loads | None:
     if entries is None:
         return None
     told = [entry for _, entry in entries]
-    instances = [_count(entry.get(INSTANCES_FIELD)) for entry in told]
+    means = zip(_means(told, BUSY_FIELD), _means(told, LIMITED_FIELD), strict=True)
     loads = Loads()
-    for (name, _), *parts in zip(entries, _means(told, BUSY_FIELD), _means(told, LIMITED_FIELD), instances, strict=True):
-        load = Load(*parts)
+    for (name, entry), (busy, limited) in zip(entries, means, strict=True):
+        load = Load(busy, limited, _count(entry.get(INSTANCES_FIELD)))
         if name not in loads or _loadedness(load) < _loadedness(loads[name]):
             loads[name] = load
     return loads
@@ -222,11 +222,13 @@ def _count(value: Any) -> int | None:
 def _number(value: Any) -> float | None:
     """A number that can be a share or a count: finite and not negative."""
     number = _float(value)
-    return number if number is not None and math.isfinite(number) and number >= 0 else None
+    return number if number is not None and 0 <= number < math.inf else None
 
 
 def _float(value: Any) -> float | None:
     """Any number or string of one; None for what is none."""
+    if isinstance(value, float):
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     if isinstance(value, str) and len(value) > LONGEST_NUMBER:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from litellm_gateway_plugin.catalogue import LONGEST_ID, MOST_LISTED
 from litellm_gateway_plugin.urls import parse_base
-from litellm_gateway_plugin.utilization import UNKNOWN_LOAD, Load, load_of, read_utilization, utilization_url
+from litellm_gateway_plugin.utilization import UNKNOWN_LOAD, Load, Loads, load_of, read_utilization, utilization_url
 
 
 def entry(name: str = "m", **more: Any) -> dict[str, Any]:
@@ -229,7 +229,15 @@ def test_what_is_read_is_bounded() -> None:
 )
 def test_a_load_belongs_to_an_equal_id(names: list[str], asked: str, found: str | None) -> None:
     loads = {name: Load(instances=place + 1) for place, name in enumerate(names)}
-    assert load_of(loads, asked) == (UNKNOWN_LOAD if found is None else loads[found])
+    for known in (loads, Loads(loads)):
+        assert load_of(known, asked) == (UNKNOWN_LOAD if found is None else loads[found])
+
+
+def test_a_page_that_names_no_listed_model_takes_no_walk_for_each() -> None:
+    loads = read(*(busy(f"Vendor/m{number}") for number in range(MOST_LISTED)))
+    begin = time.process_time()
+    assert {load_of(loads, f"vendor/n{number}") for number in range(MOST_LISTED)} == {UNKNOWN_LOAD}
+    assert time.process_time() - begin < 1
 
 
 NUMBERS = st.floats() | st.integers() | st.floats().map(str) | st.sampled_from([10**400, -0.0, 85, 0.5])

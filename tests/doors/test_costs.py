@@ -17,6 +17,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 import litellm_gateway_plugin as lgp
+from litellm_gateway_plugin import cost_map
 from litellm_gateway_plugin.calls import chat_response
 from litellm_gateway_plugin.catalogue import Listing, Model, Price
 from litellm_gateway_plugin.cost_map import COSTS, LISTED, SOURCE
@@ -388,3 +389,94 @@ def test_a_deployments_own_price_goes_before_every_listing() -> None:
 
     assert cost(Logging()) == pytest.approx(4e-6)
     assert cost(Logging(metadata={"model_info": {"input_cost_per_token": 7.0}})) is None
+
+
+# What is listed no more -----------------------------------------------------------------------------------------------
+
+A, B = "http://a", "http://b"
+
+
+def told(**prices: float) -> Listing:
+    """A listing of these models, each at this price."""
+    return Listing(tuple(Model(f"vendor/{name}", price=Price(price, price)) for name, price in prices.items()))
+
+
+def price_of(name: str) -> Any:
+    return litellm.model_cost.get(f"vendor/{name}", {}).get("input_cost_per_token")
+
+
+def test_what_a_gateway_lists_no_more_leaves_the_map(gateway: GatewayFactory) -> None:
+    litellm.model_cost[f"openai/{MODEL}"] = {"id": "a Router's"}
+    before = copy.deepcopy(litellm.model_cost)
+    server = gateway(replace(CHUTES, models=(MODEL, "gpt-4o")))
+    listed(server)
+    assert {MODEL, "gateway/gpt-4o"} <= set(litellm.model_cost)
+    server.change(models=("vendor/new",))
+    lgp.list_models(server.base(), api_key=FAKE_KEY, refresh=True)
+    assert litellm.model_cost.pop("vendor/new")
+    assert litellm.model_cost == before
+    with pytest.raises(Exception, match="mapped"):
+        litellm.get_model_info(MODEL)
+
+
+def test_what_another_gateway_lists_has_the_entry_of_that_one() -> None:
+    COSTS.learn(A, told(x=1e-6, y=1e-6))
+    COSTS.learn(B, told(x=2e-6))
+    COSTS.learn(A, told(z=3e-6))
+    assert (price_of("x"), price_of("y"), price_of("z")) == (2e-6, None, 3e-6)
+    assert litellm.model_cost["vendor/x"][LISTED] == B
+    COSTS.learn(B, told(x=4e-6))
+    assert price_of("x") == 4e-6
+
+
+def test_what_another_gateway_says_nothing_of_leaves_the_map() -> None:
+    COSTS.learn(A, told(x=1e-6))
+    COSTS.learn(B, Listing((Model("vendor/x"),)))
+    COSTS.learn(A, told(y=1e-6))
+    assert "vendor/x" not in litellm.model_cost
+
+
+def test_the_entry_of_another_gateway_stays() -> None:
+    COSTS.learn(A, told(x=1e-6))
+    COSTS.learn(B, told(x=2e-6))
+    COSTS.learn(B, told(y=2e-6))
+    assert price_of("x") == 1e-6
+
+
+def test_what_is_listed_for_another_account_stays() -> None:
+    COSTS.learn(A, told(x=1e-6), "one")
+    COSTS.learn(A, told(y=1e-6), "other")
+    assert (price_of("x"), price_of("y")) == (1e-6, 1e-6)
+    COSTS.learn(B, told(x=2e-6))
+    COSTS.learn(A, told(x=1e-6, y=3e-6), "other")
+    COSTS.learn(A, told(z=1e-6), "one")
+    assert (price_of("x"), price_of("y"), price_of("z")) == (1e-6, 3e-6, 1e-6)
+    COSTS.learn(A, told(y=1e-6), "other")
+    assert price_of("x") == 2e-6
+
+
+def test_an_entry_that_somebody_has_replaced_stays_when_it_is_listed_no_more() -> None:
+    COSTS.learn(A, told(x=1e-6))
+    litellm.model_cost["vendor/x"] = {"litellm_provider": "gateway", "input_cost_per_token": 1.0}
+    COSTS.learn(A, told(y=1e-6))
+    assert price_of("x") == 1.0
+
+
+def test_an_id_that_looks_like_the_spelling_of_another_one_stays() -> None:
+    both = [Model(name, context=8) for name in ("openai/x", "x")]
+    COSTS.learn(A, Listing(tuple(both)))
+    COSTS.learn(A, Listing(tuple(both)))  # now the first one's entry is there when the second is written
+    COSTS.learn(A, Listing((both[0],)))
+    assert "x" not in litellm.model_cost
+    assert litellm.model_cost["openai/x"]["max_input_tokens"] == 8
+    COSTS.learn(A, Listing(tuple(both)))
+    COSTS.learn(A, told(y=1e-6))
+    assert not {"x", "openai/x"} & set(litellm.model_cost)
+
+
+def test_a_full_map_has_room_again_for_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost_map, "MOST_ENTRIES", 2)
+    COSTS.learn(A, told(x=1e-6, y=1e-6, z=1e-6))
+    assert (price_of("x"), price_of("y"), price_of("z")) == (1e-6, 1e-6, None)
+    COSTS.learn(A, told(y=1e-6, z=1e-6))
+    assert (price_of("x"), price_of("y"), price_of("z")) == (None, 1e-6, 1e-6)
