@@ -231,6 +231,12 @@ def _as_chat(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "object": "chat.completion", "choices": choices}
 
 
+def _as_delta(data: dict[str, Any]) -> dict[str, Any]:
+    """A chunk of a text completion in the shape from which litellm makes one."""
+    choices = [{**choice, "delta": {"content": choice.get("text")}} for choice in data.get("choices", ())]
+    return {**data, "object": "chat.completion.chunk", "choices": choices}
+
+
 def embedding_response(result: Result, model_response: EmbeddingResponse, logging_obj: Any = None) -> EmbeddingResponse:
     """An embedding answer as stock `openai/` would give it, with our report. Arguments as of `chat_response`."""
     response: EmbeddingResponse = convert_to_model_response_object(
@@ -251,8 +257,9 @@ def stream_chunk(data: dict[str, Any], hidden: dict[str, Any], logging_obj: Any 
         hidden: what every chunk carries; the stream's own, because the first chunk is kept there.
         logging_obj: litellm's, of this call.
     """
+    spoken = _as_delta(data) if hidden[NAME]["surface"] == TEXT else data
     try:
-        chunk = ModelResponseStream(**tidy(data, "delta"))
+        chunk = ModelResponseStream(**tidy(spoken, "delta"))
     except Exception as error:  # noqa: BLE001  as in `chat_response`
         raise _unusable("", error) from None
     own = {name: value for name, value in hidden.items() if name != FIRST}  # litellm writes into it

@@ -86,8 +86,11 @@ class Installation:
 
     def repair(self) -> None:
         """Put back what a program has replaced wholesale (crewai assigns `litellm.callbacks` at every `LLM()`)."""
-        if not any(entry is self.callback for entry in litellm.callbacks):
+        listed = sum(entry is self.callback for entry in litellm.callbacks)
+        if listed == 0:
             litellm.callbacks.append(self.callback)
+        elif listed > 1:  # the proxy appends what its config names; a new list, since somebody may walk over this one
+            litellm.callbacks = [entry for entry in litellm.callbacks if entry is not self.callback] + [self.callback]
         if not any(entry["provider"] == PROVIDER for entry in litellm.custom_provider_map):
             for name in self._handlers:
                 self._map(name)

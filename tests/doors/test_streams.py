@@ -9,6 +9,7 @@ from typing import Any
 import litellm
 import pytest
 
+import litellm_gateway_plugin as lgp
 from litellm_gateway_plugin.testing import CAPACITY_ERROR, FAKE_KEY, Manners, StreamShape, ToolCall
 from litellm_gateway_plugin.testing.fixtures import GatewayFactory
 from tests.doors.conftest import Door
@@ -211,3 +212,35 @@ def test_the_callers_success_callback_fires_once(gateway: GatewayFactory, monkey
     messages = [getattr(choice, "message", None) for event in events for choice in getattr(event, "choices", ())]
     said = [message.content for message in messages if message is not None]
     assert said.count("echo: only once") == 1
+
+
+@pytest.mark.parametrize("kind", ["acompletion", "atext_completion"])
+def test_a_stream_is_open_before_it_is_handed_over_though_the_callback_is_listed_twice(
+    gateway: GatewayFactory, kind: str
+) -> None:
+    """The LiteLLM proxy appends what `callbacks` names to the list, where `install()` has put it already."""
+    server = gateway(Manners())
+    litellm.callbacks.append(lgp.callback)
+    said = {"prompt": "x"} if kind == "atext_completion" else {"messages": [{"role": "user", "content": "x"}]}
+
+    async def opened() -> int:
+        call = getattr(litellm, kind)
+        await call(model=MODEL, api_base=server.base(), api_key=FAKE_KEY, stream=True, **said)
+        return len(server.seen)
+
+    assert asyncio.run(opened()) == 1
+    assert sum(type(entry) is type(lgp.callback) for entry in litellm.callbacks) == 1
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+def test_a_streamed_text_completion_of_several_prompts_keeps_its_text(gateway: GatewayFactory, awaited: bool) -> None:
+    options: dict[str, Any] = {"model": f"gateway/{MODEL}", "prompt": ["one", "two"], "stream": True}
+    options |= {"api_base": gateway(Manners()).base(), "api_key": FAKE_KEY}
+
+    async def collect() -> list[Any]:
+        return [chunk async for chunk in await litellm.atext_completion(**options)]
+
+    chunks = asyncio.run(collect()) if awaited else list(litellm.text_completion(**options))
+    said = "".join(choice.text or "" for chunk in chunks for choice in chunk.choices)
+    assert "one" in said
+    assert "two" in said
