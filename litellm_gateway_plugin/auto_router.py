@@ -24,12 +24,14 @@ from .bodies import CHAT
 from .candidates import KINDS, Wanted, candidates_of, wanted
 from .catalogue import Model
 from .cost_map import entry_of
+from .credentials import clean_key
 from .errors import GatewayError, InvalidInput, NoBase
+from .forking import renew_after_fork
 from .gate import Place
 from .handle import Gateway
 from .litellm_errors import to_litellm
 from .ranking import Candidate, Name, best_of_base, rank, why
-from .routers import deployment_of
+from .routers import deployment_in, discard_watch
 from .settings import GatewayBase, load_settings
 from .survey import Finding, Survey, labelled
 from .utilization import Load
@@ -243,15 +245,21 @@ class Choice:
         return [each for each in ranked if each.base in bases]
 
     def again(self, findings: Sequence[Finding], ranked: Sequence[Candidate]) -> list[Candidate]:
-        """The same candidates, in the order that holds now."""
+        """The same candidates, in the order that holds now. What cannot be read just now has not changed."""
         now = {each.name: each for found in findings for each in self._of(found)}
+        unread = {found.label for found in findings if found.loads is None}
         same = [now.get(each.name, replace(each, load=GONE)) for each in ranked]
-        return rank(self._with_pauses(same), [each.name for each in ranked])
+        kept = [
+            replace(each, load=before.load) if each.base in unread and not each.load.is_gone else each
+            for each, before in zip(same, ranked, strict=True)
+        ]
+        return rank(self._with_pauses(kept), [each.name for each in ranked])
 
     def _of(self, found: Finding) -> list[Candidate]:
         if found.dead:
             return []
-        preferred = found.base.preferred(self.asked.kind) or self.preferred
+        named = found.base.preferred(self.asked.kind) or self.preferred
+        preferred = self.gateway.settings.model_map.get(named, named) if named else None
         return list(candidates_of(found.label, found.number, found.listing, self.asked, preferred, found.loads))
 
     def _with_pauses(self, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -264,11 +272,13 @@ class Choice:
     def _place_of(self, candidate: Candidate) -> Place:
         base, model = self.bases[candidate.base], candidate.model
         ask, _ = self.gateway.ask(surface=CHAT, model=model, api_base=base.api_base, api_key=base.key, headers={})
-        return place_for(ask, model)
+        return place_for(ask, ask.model)
 
 
 class RankKeeper:
-    """Keeps a living Router's deployments in the order that holds now.
+    """Keeps a living Router's deployments in the order that holds now, from a thread of its own.
+
+    It ends with `uninstall()`, with the Router, and when the Router is discarded.
 
     Args:
         choice: what the Router was made for.
@@ -286,34 +296,46 @@ class RankKeeper:
         self._seconds = seconds
         self._stopped = threading.Event()
         self._router = weakref.ref(router, lambda _: self.stop())
+        self._was_discarded = discard_watch(router)
         installation.stop_with_it(self)
-        threading.Thread(target=self._run, name="litellm-gateway-ranks", daemon=True).start()
+        renew_after_fork(self)
+        self._start()
 
     def stop(self) -> None:
         """Look no more."""
         self._stopped.set()
 
+    def after_fork(self) -> None:
+        """In the child: the thread is the parent's, and so is whoever waits for the event."""
+        was_stopped, self._stopped = self._stopped.is_set(), threading.Event()
+        if was_stopped:
+            self.stop()
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        threading.Thread(target=self._run, name="litellm-gateway-ranks", daemon=True).start()
+
     def _run(self) -> None:
-        while not self._stopped.wait(self._interval) and self._is_alive():
+        stopped = self._stopped
+        while not stopped.wait(self._interval) and not self._was_discarded():
             try:
                 self.look()
             except Exception:  # the next look may go better, and calls go on with the order that they have
                 logger.warning("The ranks of a Router could not be refreshed", exc_info=True)
 
-    def _is_alive(self) -> bool:
-        """Whether plugin and Router still take part in litellm: `discard()` takes a Router out."""
-        in_use = (deployment_of(each) for each in self._ids.values())
-        return installation.current() is not None and any(each is not None for each in in_use)
-
     def look(self) -> None:
         """Ask every base again, and change the order where that is due."""
-        choice = replace(self._choice, gateway=installation.current_gateway())
+        installed, router = installation.current(), self._router()
+        if installed is None or router is None:
+            return
+        choice = replace(self._choice, gateway=installed.gateway)
         findings = Survey(choice.gateway, choice.bases, self._seconds, anew=False).wait()
         before, self._ranked = self._ranked, choice.again(findings, self._ranked)
         if [each.name for each in before] == [each.name for each in self._ranked]:
             return
         for order, candidate in enumerate(self._ranked, start=1):
-            deployment = deployment_of(self._ids[candidate.name])
+            deployment = deployment_in(router, self._ids[candidate.name])
             if deployment is not None:
                 deployment["litellm_params"]["order"] = order
         words = (f"{each.model} at {each.base} ({why(each)})" for each in self._ranked)
@@ -350,7 +372,7 @@ def _choice(kind: str, require_json: bool, require_tools: bool, max_bases: int, 
 def _key_reference(base: GatewayBase) -> str | None:
     """The key as litellm looks it up, so that the list can be shown; in the clear only when it came in code."""
     key = base.key
-    if key is None or base.key_name is None or os.environ.get(base.key_name) != key:
+    if key is None or base.key_name is None or clean_key(os.environ.get(base.key_name)) != key:
         return key
     return f"os.environ/{base.key_name}"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from .credentials import BASIC, clean_key
-from .discovery import Discovery, Flight, heard
+from .discovery import Discovery, Flight, settled
 from .errors import NoBase
 from .negotiation import LISTING, Ask
 from .recent import Recent
@@ -49,6 +49,7 @@ class Bases:
         self._model_id = model_id
         self._clock = clock
         self._choices: Recent[str, tuple[Ask, float, int]] = Recent(MOST_CHOICES)
+        self._waited_for: set[Ask] = set()
 
     @cached_property
     def all(self) -> tuple[Base, ...]:
@@ -79,10 +80,15 @@ class Bases:
             )
         return self._asks[0]
 
-    def choose(self, model: str) -> Ask:
+    def choose(self, model: str, key: str | None = None) -> Ask:
         """For the listing of the one that serves a model: the first that lists it, else the first of all.
 
-        One that lists exactly this id goes before one that lists its equal. Waits for listings that were never read.
+        One that lists exactly this id goes before one that lists its equal. Waits for listings that were never read,
+        once for each gateway.
+
+        Args:
+            model: the wanted id.
+            key: the call's own, if it has one: it goes to a gateway that has the same, or none, and to no other.
 
         Raises:
             NoBase: none is configured.
@@ -90,22 +96,24 @@ class Bases:
         first = self.first()
         if len(self._asks) == 1:
             return first
+        if key is not None:
+            mine = [ask for ask in self._asks if ask.key in (None, key)] or [first]
+            found = (self._exact(model, mine) or self._after_reading(model, mine)) if len(mine) > 1 else None
+            return found or mine[0]
         chosen, until, version = self._choices.get(model) or (first, 0.0, -1)
         if self._clock() < until and version == self._discovery.listings.version:
             return chosen
-        chosen = self._exact(model) or self._after_reading(model) or first
+        chosen = self._exact(model, self._asks) or self._after_reading(model, self._asks) or first
         self._choices.put(model, (chosen, self._clock() + CHOICE_S, self._discovery.listings.version))
         return chosen
 
     async def prepare(self, model: str) -> None:
         """Before a coroutine's call that names no base: have the listings by which its base is chosen."""
-        if len(self._asks) < 2 or model in self._choices or self._exact(model):
-            return
-        flights = [asyncio.wrap_future(flight) for flight in self._unread()]
-        if flights:
-            await asyncio.wait(flights, timeout=WAIT_S)
-        for flight in flights:
-            flight.add_done_callback(heard)
+        known = all(map(self._discovery.listings.is_known, self._asks)) if len(self._asks) > 1 else True
+        if not known and model not in self._choices:
+            unread = await asyncio.to_thread(self._unread, self._asks)  # it may read from a disk
+            await settled([flight for _, flight in unread], WAIT_S)
+            self._waited_for.update(ask for ask, _ in unread)
 
     @cached_property
     def _asks(self) -> tuple[Ask, ...]:
@@ -118,15 +126,16 @@ class Bases:
         same_origin = (key for known, key in self._keys if known.origin == base.origin)
         return next((key for key in (*exact, *same_origin) if key), None)
 
-    def _exact(self, model: str) -> Ask | None:
-        return next((ask for ask in self._asks if model in self._ids(ask)), None)
+    def _exact(self, model: str, asks: Sequence[Ask]) -> Ask | None:
+        return next((ask for ask in asks if model in self._ids(ask)), None)
 
-    def _after_reading(self, model: str) -> Ask | None:
-        flights = self._unread()
-        if flights:
-            concurrent.futures.wait(flights, WAIT_S)
-        found = self._exact(model) if flights else None
-        known = ((ask, self._ids(ask)) for ask in self._asks)
+    def _after_reading(self, model: str, asks: Sequence[Ask]) -> Ask | None:
+        unread = self._unread(asks)
+        if unread:
+            concurrent.futures.wait([flight for _, flight in unread], WAIT_S)
+            self._waited_for.update(ask for ask, _ in unread)
+        found = self._exact(model, asks) if unread else None
+        known = ((ask, self._ids(ask)) for ask in asks)
         return found or next((ask for ask, ids in known if ids and self._model_id(ask.base, model, ids)), None)
 
     def _ids(self, ask: Ask) -> Sequence[str]:
@@ -137,9 +146,9 @@ class Bases:
         self._discovery.refresh(ask)
         return found.ids
 
-    def _unread(self) -> list[Flight]:
-        """The readings of all listings that are not known; one that has failed is not waited for again."""
+    def _unread(self, asks: Sequence[Ask]) -> list[tuple[Ask, Flight]]:
+        """The readings of those listings that are not known; one that was waited for is not waited for again."""
         listings = self._discovery.listings
-        unknown = [ask for ask in self._asks if listings.find(ask) is None and listings.is_due(ask)]
+        unknown = [ask for ask in asks if listings.find(ask) is None and listings.is_due(ask)]
         started = [(ask, self._discovery.start(ask, anew=False)) for ask in unknown]
-        return [flight for ask, flight in started if not listings.has_failed(ask)]
+        return [(ask, flight) for ask, flight in started if ask not in self._waited_for]

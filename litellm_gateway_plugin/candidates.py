@@ -77,7 +77,7 @@ def candidates_of(
         named = model.id == favourite
         vouched = KINDS[asked.kind] if named else ()  # the operator's word for a kind stands above the listing's
         verdicts = [_verdict(model, need, need in silent) for need in asked.needs if need not in vouched]
-        if (model.may_chat or named) and None not in verdicts:
+        if (model.may_chat or named) and None not in verdicts and "*" not in model.id:
             load = load_of(loads, model.id)
             yield Candidate(base, model.id, position, number, named, all(verdicts), load)
 

@@ -154,7 +154,7 @@ class CostMap:
         self._map = litellm.model_cost
         batch: dict[str, dict[str, Any]] = {}
         for gateway, model in listed:
-            fields = entry_of(model) if self._may_write(gateway, model.id) else {}
+            fields = entry_of(model) if self._may_write(gateway, model.id) and "*" not in model.id else {}
             if not fields:
                 continue
             provider, keys = self._place(model.id)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 from .catalogue import Listing
 from .errors import Full, GatewayError, TimedOut, Unreachable, UpstreamFailed
@@ -151,7 +152,16 @@ def _too_slow(ask: Ask, seconds: float | None) -> GatewayError:
     return TimedOut(f"The listing of {ask.base} did not come within {seconds:g} seconds.")
 
 
-def heard(flight: asyncio.Future[Listing]) -> None:
-    """Nobody waits for it any more, and that is no reason for a complaint about an exception never retrieved."""
+async def settled(flights: Sequence[Future[Any]], seconds: float) -> None:
+    """Wait in a coroutine until all are done, or the time is over. Raises nothing that they raise."""
+    waiting = [asyncio.wrap_future(flight) for flight in flights]
+    for each in waiting:
+        each.add_done_callback(_heard)
+    if waiting:
+        await asyncio.wait(waiting, timeout=seconds)
+
+
+def _heard(flight: asyncio.Future[Any]) -> None:
+    """Whoever waited may be gone: that is no reason for a complaint about an exception never retrieved."""
     if not flight.cancelled():
         flight.exception()

@@ -15,7 +15,7 @@ from .catalogue import Listing
 from .credentials import DEFAULT_ORDER, NONE, check_headers, clean_key, header_for, secrets_in, take_credential
 from .discovery import Discovery
 from .engine import Engine, Result
-from .errors import InvalidInput
+from .errors import ConnectFailed, InvalidInput
 from .exchange import Job
 from .gate import Gate, Place
 from .guesses import DiskGuesses
@@ -24,18 +24,23 @@ from .memory import Memory
 from .negotiation import Ask, listing_ask
 from .plan import Route
 from .plugins import hint_of, order_of, plugin_manager, policy_of
+from .recent import Recent
 from .settings import GatewaySettings
 from .shared_listings import RedisShelf
 from .sharing import Sharer, sharer_of
 from .throttle import Bounds
 from .urls import Base, origin_of, parse_base
-from .utilization import Load
+from .utilization import Load, Loads
 from .wire import Clients, WireOptions
 
 LISTING_TIMEOUT_S = 10.0
 """Seconds for reading a listing."""
 
+DOWN_S = 30.0
+"""Seconds for which a gateway to which nobody could connect counts as no alternative for a full one."""
+
 WANTS_KEY = (401, 403)
+NO_PAGE = (*WANTS_KEY, 404, 405, 410)
 
 
 class Gateway:
@@ -84,6 +89,8 @@ class Gateway:
             retry_pause=settings.retry_after_s,
         )
         self.names: frozenset[str] = frozenset()
+        self._down_until: Recent[str, float] = Recent(256)
+        self._no_pages: Recent[str, float] = Recent(256)
         self._bases = Bases(settings.all_bases, self.discovery, self.policy.model_id)
 
     def __repr__(self) -> str:
@@ -121,9 +128,10 @@ class Gateway:
         checked = check_headers(headers)
         wanted = self.settings.model_map.get(model, model)
         requested = model if wanted != model else ""
-        chosen = None if api_base else self._bases.choose(wanted)
-        base = parse_base(api_base or "") if chosen is None else chosen.base
         given = take_credential(checked)
+        own = clean_key(given[1] if given is not None else api_key)
+        chosen = None if api_base else self._bases.choose(wanted, own)
+        base = parse_base(api_base or "") if chosen is None else chosen.base
         key: str | None
         named: str | None
         if given is not None:
@@ -132,19 +140,27 @@ class Gateway:
         else:
             others, secrets = checked, secrets_in(checked)
             key, named = self._bases.credential(base, api_key)
-            if chosen is not None and clean_key(api_key) is None:  # of two accounts at one base the one that lists it
+            if chosen is not None and own is None:  # of two accounts at one base the one that lists it
                 key, named = chosen.key, chosen.named
         return Ask(base, surface, key, wanted, named=named, others=secrets, requested=requested), others
 
     def send(self, job: Job) -> Result:
         """Serve a job from a thread. Raises `errors.GatewayError`."""
-        result = self.engine.send(job)
+        try:
+            result = self.engine.send(job)
+        except ConnectFailed:
+            self._is_down(job.ask)
+            raise
         self._used(job.ask)
         return result
 
     async def asend(self, job: Job) -> Result:
         """Serve a job from a coroutine. Raises `errors.GatewayError`."""
-        result = await self.engine.asend(job)
+        try:
+            result = await self.engine.asend(job)
+        except ConnectFailed:
+            self._is_down(job.ask)
+            raise
         self._used(job.ask)
         return result
 
@@ -175,10 +191,10 @@ class Gateway:
         Raises:
             errors.GatewayError: no answer.
         """
-        found: Mapping[str, Load] | None = self.plugins.hook.gateway_utilization(
+        found: Mapping[str, Any] | None = self.plugins.hook.gateway_utilization(
             base=ask.base, fetch=lambda url: self._fetched(url, ask, seconds)
         )
-        return found
+        return None if found is None else Loads({name: load for name, load in found.items() if isinstance(load, Load)})
 
     def note_refusal(self, base: Base, model: str, headers: Mapping[str, str]) -> None:
         """Somebody else's request to this upstream was refused: leave it alone for the time that the answer names."""
@@ -192,8 +208,16 @@ class Gateway:
             self.sharer.close()
         self.clients.close(final=True)
 
+    def down_for(self, origin: str) -> float:
+        """Seconds for which a Router had better ask another gateway: nobody could connect to this one a moment ago."""
+        return max(0.0, self._down_until.get(origin, 0.0) - time.monotonic())
+
+    def _is_down(self, ask: Ask) -> None:
+        self._down_until.put(ask.base.origin, time.monotonic() + DOWN_S)
+
     def _used(self, ask: Ask) -> None:
         """A gateway has answered; with `read_listings` its listing is read in the background when that is due."""
+        self._down_until.pop(ask.base.origin, None)
         if self.settings.read_listings and ask.surface != LISTING:
             listing = listing_ask(ask)
             self.listings.find(listing)  # it may be on a shelf
@@ -202,15 +226,22 @@ class Gateway:
 
     def _read_listing(self, ask: Ask) -> Listing:
         """Raises `errors.GatewayError`."""
-        result = self.engine.send(Job(ask, method="GET", timeout=LISTING_TIMEOUT_S))
+        result = self.send(Job(ask, method="GET", timeout=LISTING_TIMEOUT_S))
         return self.policy.read_listing(result.data) or Listing()
 
     def _fetched(self, url: str, ask: Ask, seconds: float) -> Any:
-        """The JSON at a URL; without a credential, unless the gateway's own origin wants one."""
+        """The JSON at a URL; without a credential, unless the gateway's own origin wants one.
+
+        Where there was no such page a moment ago, nobody asks.
+        """
+        if time.monotonic() < self._no_pages.get(url, 0.0):
+            return None
         status, found = self.engine.fetch(url, None, seconds)
         if status in WANTS_KEY and ask.key is not None and origin_of(url) == ask.base.origin:
             route = self.memory.proven(ask) or Route(ask.named or DEFAULT_ORDER[0])
-            _, found = self.engine.fetch(url, header_for(route.style, ask.key), seconds)
+            status, found = self.engine.fetch(url, header_for(route.style, ask.key), seconds)
+        if status in NO_PAGE:
+            self._no_pages.put(url, time.monotonic() + self.settings.listing_ttl_s)
         return found
 
 

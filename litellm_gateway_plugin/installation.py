@@ -21,6 +21,7 @@ from .custom_llm import GatewayLLM
 from .deployment_hook import GatewayCallback
 from .doors import ALIASES, PROVIDER, VENDORS, is_known_provider
 from .errors import InvalidInput
+from .forking import renew_after_fork
 from .handle import Gateway
 from .negotiation import Ask
 from .sessions import Sessions
@@ -86,6 +87,8 @@ class Installation:
 
     def repair(self) -> None:
         """Put back what a program has replaced wholesale (crewai assigns `litellm.callbacks` at every `LLM()`)."""
+        if _current is not self:  # a call that was on its way when the plugin was taken out
+            return
         listed = sum(entry is self.callback for entry in litellm.callbacks)
         if listed == 0:
             litellm.callbacks.append(self.callback)
@@ -178,6 +181,18 @@ class Stoppable(Protocol):
 _current: Installation | None = None
 _followers: weakref.WeakSet[Stoppable] = weakref.WeakSet()
 _lock = threading.RLock()
+
+
+class _Locks:
+    """In a child, the lock may be held by a thread that does not exist there."""
+
+    def after_fork(self) -> None:
+        global _lock
+        _lock = threading.RLock()
+
+
+_locks = _Locks()
+renew_after_fork(_locks)
 
 
 def install(settings: GatewaySettings | None = None, **overrides: Any) -> Gateway:

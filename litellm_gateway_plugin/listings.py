@@ -104,6 +104,10 @@ class Listings:
             self._missing.put(name_of(ask), True)
         return self._recalled(ask, newer=False)
 
+    def is_known(self, ask: Ask) -> bool:
+        """Whether this process knows what `find` gives, so that it reads no shelf."""
+        return name_of(ask) in self._kept or name_of(ask) in self._missing
+
     def fresh(self, ask: Ask) -> Listing | None:
         """The listing while it need not be read again; an empty one for a gateway that has none."""
         found = self.find(ask)

@@ -184,7 +184,7 @@ class _Candidate:
         """What no message may hold."""
         for name in ("api_base", "base_url", "api_key"):
             given = self.arguments.get(name)
-            if isinstance(given, str) and given.strip() not in ("", self.base):
+            if isinstance(given, str) and given.strip().rstrip("/") not in ("", self.base):
                 yield given.strip()
         for name in ("extra_headers", "headers"):
             given = self.arguments.get(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -66,6 +66,27 @@ def group_params(call: RouterCall) -> tuple[Mapping[str, Any], ...]:
 def router_of(deployment: str) -> Any:
     """The Router that has a deployment, to be read only; None when no Router knows it."""
     return next((router for router in _routers() if _deployment(router, deployment) is not None), None)
+
+
+def deployment_in(router: Any, deployment: str) -> Mapping[str, Any] | None:
+    """A deployment as a Router holds it; None when it has none of that id."""
+    return _deployment(router, deployment)
+
+
+def discard_watch(router: Any) -> Callable[[], bool]:
+    """Whether a Router was discarded since, to be asked later.
+
+    Discarding takes its methods out of litellm's callback lists. A program that puts another list there says nothing
+    about the Router; one that had no place in the list is never known to be discarded.
+    """
+    watched = litellm.failure_callback
+    core = {id(router), id(getattr(router, "_core", router))}
+
+    def is_listed() -> bool:
+        return any(id(getattr(each, "__self__", None)) in core for each in watched)
+
+    was_listed = is_listed()
+    return lambda: was_listed and litellm.failure_callback is watched and not is_listed()
 
 
 def deployment_of(deployment: str) -> Mapping[str, Any] | None:

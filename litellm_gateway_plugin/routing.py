@@ -78,6 +78,7 @@ async def choose(
         asked: the call's arguments, as the Router knows them.
     """
     candidates = _candidates(deployments, asked)
+    await _prepare(gateway, candidates)
     places = [place_of(gateway, each["litellm_params"]) for each in candidates]
     if gateway.gate is None or len(set(places)) < 2:
         return deployments
@@ -91,12 +92,20 @@ async def choose(
     ranks = _ranks(candidates)
     ranked = [place for _, place in sorted(zip(ranks, places, strict=True), key=lambda pair: pair[0])]
     ranked.sort(key=lambda place: waits[place] > 0)
+    ranked = [place for place in ranked if place is None or not _down_for(gateway, place)] or ranked
     chosen = (
         None if ranked[0] is None else await _reserve(gateway, ranked, _seconds(gateway, asked, candidates, router))
     )
     if ranked[0] is not None and chosen is None:
         return deployments
     return [each for each, place in zip(candidates, places, strict=True) if place == chosen]
+
+
+async def _prepare(gateway: Gateway, deployments: Sequence[Deployment]) -> None:
+    """Have what is needed to tell where deployments without a base send their requests."""
+    for params in (each["litellm_params"] for each in deployments):
+        if not (params.get("api_base") or params.get("base_url")):
+            await gateway.prepare(str(params.get("model") or "").removeprefix(f"{PROVIDER}/"))
 
 
 def elsewhere(gateway: Gateway, params: Mapping[str, Any]) -> Callable[[], bool] | None:
@@ -152,10 +161,17 @@ def _another_is_open(gateway: Gateway, params: Mapping[str, Any], after: float =
 
 
 def _waits(gateway: Gateway, places: Sequence[Place | None]) -> list[float]:
-    """Seconds to wait for each; a deployment that does not pass the gate is always open."""
+    """Seconds to wait for each; a deployment that does not pass the gate is always open.
+
+    One to which nobody could connect a moment ago is not: an attempt there would fail, and end the call.
+    """
     known = [place for place in places if place is not None]
     found = dict(zip(known, gateway.gate.wait_for(known), strict=True)) if gateway.gate is not None else {}
-    return [0.0 if place is None else found.get(place, 0.0) for place in places]
+    return [0.0 if each is None else max(found.get(each, 0.0), _down_for(gateway, each)) for each in places]
+
+
+def _down_for(gateway: Gateway, place: Place) -> float:
+    return gateway.down_for(place.upstream[1])
 
 
 def _candidates(deployments: Sequence[Deployment], asked: Mapping[str, Any]) -> list[Deployment]:

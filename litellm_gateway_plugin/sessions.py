@@ -123,7 +123,9 @@ def job_for(gateway: Gateway, request: Any, body: bytes) -> Job | None:
         ask = replace(ask, model=_form_model(body), fixed_id=True)
         opaque = surface not in PASSED_UNREAD
         return _timed(Job(ask, raw=body, headers=others, opaque=opaque, method=request.method), request)
-    ask = replace(ask, model=str(data.get("model") or ""), fixed_id="model" not in data)
+    model = str(data.get("model") or "")
+    wanted = gateway.settings.model_map.get(model, model)
+    ask = replace(ask, model=wanted, requested=model if wanted != model else "", fixed_id="model" not in data)
     stream = bool(data.get("stream")) and surface in STREAMED
     opaque = surface not in PASSED_UNREAD
     return _timed(

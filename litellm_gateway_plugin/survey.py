@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .catalogue import Listing
-from .discovery import Flight, heard
+from .discovery import Flight, settled
 from .errors import Answered, GatewayError, KeyRefused, NotAGateway, Unreachable
 from .handle import Gateway
 from .settings import GatewayBase
@@ -39,7 +38,7 @@ class Finding:
         number: its place among the configured ones.
         label: the base without user, password and query, and with a number where several accounts have the same.
         listing: what it lists; None when it has no listing, or when it is dead.
-        loads: how busy its models are, as far as it says.
+        loads: how busy its models are, as far as it says; None when that could not be read.
         dead: why it cannot be used, "" when it can.
         unlisted: why there is no listing, "" when there is one.
     """
@@ -48,7 +47,7 @@ class Finding:
     number: int
     label: str
     listing: Listing | None
-    loads: Told = field(default_factory=dict)
+    loads: Told | None = None
     dead: str = ""
     unlisted: str = ""
 
@@ -86,8 +85,8 @@ class Survey:
 
     async def await_(self) -> list[Finding]:
         """The same from a coroutine."""
-        await _settled([self._begun], self._left())
-        await _settled(self._flights(), self._left())
+        await settled([self._begun], self._left())
+        await settled(self._flights(), self._left())
         return self._findings()
 
     def _left(self) -> float:
@@ -108,8 +107,8 @@ class Survey:
         listing, loads, known = asked
         if not listing.done():
             return Finding(base, number, label, None, dead=f"no answer within {self._seconds:g} seconds")
-        error = listing.exception() or _broken(base, loads)
-        told = _result(loads) or {}
+        error = listing.exception() or (_broken(base, loads) if listing.result() is known else None)
+        told = _result(loads)
         if error is None:
             return Finding(base, number, label, listing.result(), told)
         words = error.message if isinstance(error, GatewayError) else type(error).__name__
@@ -131,15 +130,6 @@ def _landed(listing: Listing) -> Flight:
     flight: Flight = Future()
     flight.set_result(listing)
     return flight
-
-
-async def _settled(flights: Sequence[Future[Any]], seconds: float) -> None:
-    """Wait until all are done, or the time is over."""
-    waiting = [asyncio.wrap_future(flight) for flight in flights]
-    if waiting:
-        await asyncio.wait(waiting, timeout=seconds)
-    for each in waiting:
-        each.add_done_callback(heard)
 
 
 def _broken(base: GatewayBase, loads: Future[Told | None]) -> BaseException | None:

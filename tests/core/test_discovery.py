@@ -15,7 +15,7 @@ import pytest
 
 from litellm_gateway_plugin.catalogue import Listing
 from litellm_gateway_plugin.dialects import read_listing
-from litellm_gateway_plugin.discovery import Discovery, Flight, heard
+from litellm_gateway_plugin.discovery import Discovery, Flight, settled
 from litellm_gateway_plugin.errors import Answered, ConnectFailed, Full, GatewayError, KeyRefused, TimedOut, Unreachable
 from litellm_gateway_plugin.listings import FRESH_S, RETRY_S, Listings
 from litellm_gateway_plugin.memory import Memory
@@ -223,13 +223,12 @@ def test_an_error_that_nobody_waits_for_any_more_is_no_complaint(make: Make, cap
     async def gives_up() -> None:
         with pytest.raises(TimedOut):
             await discovery.alisting(ask(), 0.01)
-        flight = asyncio.wrap_future(discovery.start(ask()))
-        flight.add_done_callback(heard)
+        waiting = asyncio.ensure_future(settled([discovery.start(ask())], 10))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
         upstream.release()
-        await asyncio.wait([flight])
-        cancelled = asyncio.get_running_loop().create_future()
-        cancelled.cancel()
-        heard(cancelled)
+        await settled([discovery.start(ask())], 10)
 
     asyncio.run(gives_up())
     gc.collect()
