@@ -27,7 +27,6 @@ from .cost_map import entry_of
 from .credentials import clean_key
 from .errors import GatewayError, InvalidInput, NoBase
 from .forking import renew_after_fork
-from .gate import Place
 from .handle import Gateway
 from .litellm_errors import to_litellm
 from .ranking import Candidate, Name, best_of_base, rank, why
@@ -217,6 +216,8 @@ class Choice:
             if not self._of(found):
                 logger.warning("The gateway at %s is skipped: %s.", found.label, self._reason(found))
         chosen = self.candidates(findings)
+        for label in self._unmet(findings):
+            logger.warning("The preferred model of the gateway at %s is not in its listing.", label)
         if not chosen:
             raise NoBase(self._nobody(findings))
         number = next(_numbers)
@@ -230,12 +231,18 @@ class Choice:
             f"LITELLM_GATEWAY_{self.asked.kind.upper()}_MODEL if a listing does not say what its models can do."
         )
 
+    def _unmet(self, findings: Sequence[Finding]) -> list[str]:
+        """The gateways that do not list the model which the operator prefers there."""
+        with_own = [found for found in findings if found.listing and found.base.preferred(self.asked.kind)]
+        return [found.label for found in with_own if not any(each.preferred for each in self._of(found))]
+
     def _reason(self, found: Finding) -> str:
         if found.dead:
             return found.dead.rstrip(".")
         if found.listing is None:
             return f"it gives no listing ({found.unlisted.rstrip('.')})"
-        return f"none of its {len(found.listing)} models is listed as one for {self.asked}"
+        count = f"none of its {len(found.listing)} models is" if len(found.listing) > 1 else "its one model is not"
+        return f"{count} listed as one for {self.asked}"
 
     def candidates(self, findings: Sequence[Finding]) -> list[Candidate]:
         """The best of the best bases, in their order."""
@@ -263,16 +270,14 @@ class Choice:
         return list(candidates_of(found.label, found.number, found.listing, self.asked, preferred, found.loads))
 
     def _with_pauses(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """The same, with a note on those that have refused a request a moment ago."""
-        gate = self.gateway.gate
-        if gate is None:
-            return list(candidates)
-        return [replace(each, paused=gate.is_paused(self._place_of(each))) for each in candidates]
+        """The same, with a note on those that have refused a request a moment ago, or could not be reached."""
+        return [replace(each, paused=self._has_refused(each)) for each in candidates]
 
-    def _place_of(self, candidate: Candidate) -> Place:
-        base, model = self.bases[candidate.base], candidate.model
-        ask, _ = self.gateway.ask(surface=CHAT, model=model, api_base=base.api_base, api_key=base.key, headers={})
-        return place_for(ask, ask.model)
+    def _has_refused(self, candidate: Candidate) -> bool:
+        base, model, gateway = self.bases[candidate.base], candidate.model, self.gateway
+        ask, _ = gateway.ask(surface=CHAT, model=model, api_base=base.api_base, api_key=base.key, headers={})
+        is_full = gateway.gate is not None and gateway.gate.is_paused(place_for(ask, ask.model))
+        return is_full or gateway.memory.has_refused(ask) or gateway.down_for(ask.base.origin) > 0
 
 
 class RankKeeper:

@@ -22,6 +22,9 @@ LONGEST_ID = 500
 MOST_LISTED = 20_000
 """Models of one listing; what comes after them is not looked at."""
 
+SHOWN = 5
+"""Ids in the `repr` of a listing."""
+
 MOST_COMPARED = 5000
 """Ids that are compared for an error message: a listing is somebody else's, and comparing takes time."""
 
@@ -103,7 +106,7 @@ class Ids(tuple[str, ...]):  # noqa: SLOT001  what it has looked up is kept in i
         yield [name for name in self._by_end.get(_short(asked), ()) if _is_prefixed(name.lower(), asked.lower())]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Listing(Sequence[Model]):
     """What a gateway lists.
 
@@ -128,11 +131,19 @@ class Listing(Sequence[Model]):
         return len(self.models)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.models[index]
+        """The model at a place, or under exactly this id."""
+        return self._by_id[index] if isinstance(index, str) else self.models[index]
 
-    def get(self, name: str) -> Model | None:
+    def __contains__(self, item: object) -> bool:
+        return item in self._by_id if isinstance(item, str) else item in self.models
+
+    def __repr__(self) -> str:
+        some = ", ".join(map(repr, islice(self.ids, SHOWN)))
+        return f"<Listing of {len(self)}: {some}{', …' if len(self) > SHOWN else ''}>"
+
+    def get(self, name: str, default: Model | None = None) -> Model | None:
         """The model that is listed under exactly this id."""
-        return self._by_id.get(name)
+        return self._by_id.get(name, default)
 
     def entry(self, name: str) -> dict[str, Any]:
         """Everything that the gateway says of a listed model, as it wrote it.

@@ -93,7 +93,7 @@ class GatewayCallback(CustomLogger):
     ) -> Any:
         """Leave deployments out of the Router's choice whose gateway is full, and wait when all are."""
         installation = self._installation()
-        if installation is None or not isinstance(healthy_deployments, list) or len(healthy_deployments) < 2:
+        if installation is None or not isinstance(healthy_deployments, list) or not healthy_deployments:
             return healthy_deployments
         return list(await choose(installation.gateway, model, healthy_deployments, request_kwargs or {}))
 

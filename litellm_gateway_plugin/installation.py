@@ -198,8 +198,8 @@ renew_after_fork(_locks)
 def install(settings: GatewaySettings | None = None, **overrides: Any) -> Gateway:
     """Put the plugin beside litellm; every gateway that is named afterwards answers.
 
-    Calling it again verifies that everything is still in its place and repairs it; with new settings it replaces the
-    installation.
+    Calling it again verifies that everything is still in its place and repairs it; with other settings it replaces the
+    installation, which then learns anew.
 
     Args:
         settings: all settings at once; by default they come from the environment.
@@ -218,6 +218,9 @@ def install(settings: GatewaySettings | None = None, **overrides: Any) -> Gatewa
             _current.register()
             return _current.gateway
         chosen = settings if settings is not None and not overrides else _merged(settings, overrides)
+        if _current is not None and chosen == _current.gateway.settings:
+            _current.register()
+            return _current.gateway
         replacement = Installation(chosen)
         _take_out()
         _current = replacement

@@ -221,6 +221,12 @@ class Memory:
             refused = self._refused.get(ask.profile)
             return list(refused.styles) if refused else []
 
+    def has_refused(self, ask: Ask) -> bool:
+        """Whether every style of this key was refused a moment ago."""
+        with self._lock:
+            refused = self._refused.get(ask.profile)
+            return refused is not None and self.clock() < refused.until
+
     def served_id(self, ask: Ask) -> str | None:
         """The id under which the gateway serves what the caller asks for, when it was looked up before."""
         return self._ids.get((str(ask.base), ask.model)) if ask.model else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .catalogue import Listing
-from .errors import GatewayError
+from .errors import GatewayError, InvalidInput
 from .installation import install
 from .litellm_errors import to_litellm
 
@@ -12,7 +12,7 @@ WAIT_S = 10.0
 
 
 def list_models(
-    api_base: str | None = None, *, api_key: str | None = None, refresh: bool = False, timeout: float = WAIT_S
+    api_base: str | None = None, api_key: str | None = None, *, refresh: bool = False, timeout: float = WAIT_S
 ) -> Listing:
     """What a gateway lists: its models with price, window and capabilities, in its own order.
 
@@ -34,19 +34,26 @@ def list_models(
         litellm.BadRequestError: a base or key that cannot be sent, or none is configured.
         litellm.Timeout, litellm.APIConnectionError, litellm.RateLimitError: it cannot be read now.
     """
-    gateway = install()
     try:
-        return gateway.discovery.listing(gateway.listing_ask(api_base, api_key), timeout, anew=refresh)
+        gateway = install()
+        return gateway.discovery.listing(gateway.listing_ask(_text(api_base), api_key), timeout, anew=refresh)
     except GatewayError as error:
         raise to_litellm(error, "", PROVIDER) from None
 
 
 async def alist_models(
-    api_base: str | None = None, *, api_key: str | None = None, refresh: bool = False, timeout: float = WAIT_S
+    api_base: str | None = None, api_key: str | None = None, *, refresh: bool = False, timeout: float = WAIT_S
 ) -> Listing:
     """The same from a coroutine."""
-    gateway = install()
     try:
-        return await gateway.discovery.alisting(gateway.listing_ask(api_base, api_key), timeout, anew=refresh)
+        gateway = install()
+        return await gateway.discovery.alisting(gateway.listing_ask(_text(api_base), api_key), timeout, anew=refresh)
     except GatewayError as error:
         raise to_litellm(error, "", PROVIDER) from None
+
+
+def _text(api_base: object) -> str | None:
+    """Raises InvalidInput: it is no text."""
+    if api_base is None or isinstance(api_base, str):
+        return api_base
+    raise InvalidInput(f"api_base must be a URL such as https://host/v1, not a {type(api_base).__name__}.")

@@ -143,7 +143,7 @@ def _no_route(ask: Ask, plan: Plan) -> NotAGateway:
     """Neither form of the base has this surface."""
     accounts = [f"{ask.base.form(form)}/{ask.surface} gave {_account(ask, a)}" for form, a in plan.missing.items()]
     message = (
-        f"No OpenAI-compatible {ask.surface} was found at {ask.base}: {'; '.join(accounts)}. "
+        f"No OpenAI-compatible API for {ask.surface} was found at {ask.base}: {'; '.join(accounts)}. "
         "Check api_base: it is the part of the URL before /chat/completions."
     )
     first = next(iter(plan.missing.values()))

@@ -9,6 +9,9 @@ from typing import Any
 
 import litellm
 
+CALLBACK_LISTS = ("success_callback", "failure_callback", "_async_success_callback", "_async_failure_callback")
+"""Where every Router puts methods of its own."""
+
 METADATA = ("metadata", "litellm_metadata")
 """Where a Router leaves its note: the second for the bridged surfaces, whose callers own the first."""
 
@@ -63,6 +66,19 @@ def group_params(call: RouterCall) -> tuple[Mapping[str, Any], ...]:
     return ()
 
 
+def group_of(router: Any, group: str, asked: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The deployments of a group, those that are cooling down too; to be read only.
+
+    Args:
+        router: the Router.
+        group: the model group.
+        asked: the call's arguments, as the Router knows them.
+    """
+    notes = [asked.get(name) or {} for name in METADATA]
+    team = next((note["user_api_key_team_id"] for note in notes if note.get("user_api_key_team_id")), None)
+    return _group(router, RouterCall(group, "", team))
+
+
 def router_of(deployment: str) -> Any:
     """The Router that has a deployment, to be read only; None when no Router knows it."""
     return next((router for router in _routers() if _deployment(router, deployment) is not None), None)
@@ -76,17 +92,17 @@ def deployment_in(router: Any, deployment: str) -> Mapping[str, Any] | None:
 def discard_watch(router: Any) -> Callable[[], bool]:
     """Whether a Router was discarded since, to be asked later.
 
-    Discarding takes its methods out of litellm's callback lists. A program that puts another list there says nothing
-    about the Router; one that had no place in the list is never known to be discarded.
+    Discarding takes its methods out of all of litellm's callback lists; a program that puts lists of its own there
+    replaces two of them. A Router that found no place in them is never known to be discarded.
     """
-    watched = litellm.failure_callback
-    core = {id(router), id(getattr(router, "_core", router))}
+    ours = {id(router), id(getattr(router, "_core", router))}
 
     def is_listed() -> bool:
-        return any(id(getattr(each, "__self__", None)) in core for each in watched)
+        entries = chain.from_iterable(getattr(litellm, name, None) or () for name in CALLBACK_LISTS)
+        return any(id(getattr(each, "__self__", None)) in ours for each in entries)
 
     was_listed = is_listed()
-    return lambda: was_listed and litellm.failure_callback is watched and not is_listed()
+    return lambda: was_listed and not is_listed()
 
 
 def deployment_of(deployment: str) -> Mapping[str, Any] | None:

@@ -23,6 +23,7 @@ from .gate import Place, Ticket
 from .handle import Gateway, time_limits
 from .routers import (
     deployment_of,
+    group_of,
     group_params,
     has_fallback,
     leave_uncooled,
@@ -38,7 +39,7 @@ WEIGHTS = ("weight", "rpm", "tpm")
 ROUTERS_OWN_RETRIES = 2
 """What the stock Router does when nobody has told it otherwise (the OpenAI client's default)."""
 
-Deployment = dict[str, Any]
+Deployment = Mapping[str, Any]
 
 
 def place_of(gateway: Gateway, params: Mapping[str, Any]) -> Place | None:
@@ -77,14 +78,19 @@ async def choose(
         deployments: what the Router would choose from.
         asked: the call's arguments, as the Router knows them.
     """
+    router = router_of(_id(deployments[0]))
+    siblings = group_of(router, group, asked) if router is not None else ()
+    if gateway.gate is None or max(len(siblings), len(deployments)) < 2:
+        return deployments
     candidates = _candidates(deployments, asked)
     await _prepare(gateway, candidates)
+    if all(_wait(gateway, each) > 0 for each in candidates) and _is_plain_shuffle(router):
+        candidates = [*candidates, *_cooling(gateway, _candidates(siblings, asked), deployments)]
     places = [place_of(gateway, each["litellm_params"]) for each in candidates]
-    if gateway.gate is None or len(set(places)) < 2:
+    if len(set(places)) < 2:
         return deployments
     waits = dict(zip(places, _waits(gateway, places), strict=True))
     open_now = [each for each, place in zip(candidates, places, strict=True) if waits[place] == 0]
-    router = router_of(str(candidates[0].get("model_info", {}).get("id")))
     if open_now and not _is_plain_shuffle(router):
         return open_now
     if not open_now and has_fallback(router, group):
@@ -99,6 +105,25 @@ async def choose(
     if ranked[0] is not None and chosen is None:
         return deployments
     return [each for each, place in zip(candidates, places, strict=True) if place == chosen]
+
+
+def _cooling(gateway: Gateway, siblings: Sequence[Deployment], offered: Sequence[Deployment]) -> list[Deployment]:
+    """Deployments of the group that the Router has left out because they are full: one of them may be free first."""
+    known = {_id(each) for each in offered}
+    left_out = [each for each in siblings if _id(each) not in known]
+    return [each for each in left_out if _is_full(gateway, place_of(gateway, each["litellm_params"]))]
+
+
+def _is_full(gateway: Gateway, place: Place | None) -> bool:
+    return place is not None and gateway.gate is not None and gateway.gate.is_paused(place)
+
+
+def _wait(gateway: Gateway, deployment: Deployment) -> float:
+    return _waits(gateway, [place_of(gateway, deployment["litellm_params"])])[0]
+
+
+def _id(deployment: Mapping[str, Any]) -> str:
+    return str((deployment.get("model_info") or {}).get("id"))
 
 
 async def _prepare(gateway: Gateway, deployments: Sequence[Deployment]) -> None:

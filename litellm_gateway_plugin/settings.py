@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from typing_extensions import Self
 
 from .credentials import clean_key
@@ -28,6 +28,7 @@ from .errors import InvalidInput
 from .urls import parse_base
 
 PREFIX = "LITELLM_GATEWAY_"
+FIELD_NAMED = re.compile(r'field "(\w+)"')
 REDIS_URL = re.compile(r"(?:rediss?|unix)://|off\Z", re.IGNORECASE)
 NUMBERED = re.compile(r"(?:LITELLM_GATEWAY|CHUTES)_API_BASE_(\d+)")
 BASE_NAMES = ("LITELLM_GATEWAY_API_BASE", "CHUTES_API_BASE")
@@ -185,7 +186,7 @@ class GatewaySettings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None,
         validation_alias=_named(name="redis_url"),
-        description="Redis that processes share the gate and the guesses through; `off` for none. "
+        description="Redis that processes share the gate, the guesses and the listings through; `off` for none. "
         "Without it: `REDIS_URL`, or `REDIS_HOST` and its like, as litellm reads them.",
     )
     read_listings: bool = Field(
@@ -219,12 +220,12 @@ class GatewaySettings(BaseSettings):
     cache: bool = Field(
         True,
         validation_alias=_named(name="cache"),
-        description="Whether what worked is kept on disk as the first guess of the next process; never a key.",
+        description="Whether what worked, and what was listed, is kept on disk for the next process; never a key.",
     )
     cache_dir: Path | None = Field(
         None,
         validation_alias=_named(name="cache_dir"),
-        description="Folder of that file; the user's cache folder by default.",
+        description="Folder of these files; the user's cache folder by default.",
     )
 
     @field_validator("rate_limit_qps", "timeout_s", mode="before")
@@ -274,7 +275,8 @@ class GatewaySettings(BaseSettings):
         """Every configured gateway, the unnumbered one first, none twice."""
         unique: dict[tuple[str, str | None], GatewayBase] = {}
         for base in (*self._first, *self.bases):
-            unique.setdefault((str(parse_base(base.api_base)), base.key), base)
+            known = parse_base(base.api_base)
+            unique.setdefault((min(str(known), known.form(toggled=True), key=len), base.key), base)
         return tuple(unique.values())
 
     @property
@@ -374,6 +376,10 @@ def load_settings(**overrides: Any) -> GatewaySettings:
         return GatewaySettings(**overrides)
     except ValidationError as error:
         raise InvalidInput(f"The settings cannot be used: {'; '.join(map(_reason, error.errors()))}.") from None
+    except SettingsError as error:  # a list or a dictionary that is no JSON
+        named = FIELD_NAMED.search(str(error))
+        name = PREFIX + named[1].upper() if named else "one of the variables"
+        raise InvalidInput(f"The settings cannot be used: {name} must be JSON, as docs/settings.md shows.") from None
 
 
 def _reason(problem: Any) -> str:

@@ -18,6 +18,7 @@ from .settings import GatewayBase
 from .urls import origin_of, parse_base
 from .utilization import Load, utilization_url
 
+NOT_FOUND = 404
 Told = Mapping[str, Load]
 
 
@@ -142,8 +143,10 @@ def _broken(base: GatewayBase, loads: Future[Told | None]) -> BaseException | No
 
 
 def _lives(error: BaseException) -> bool:
-    """Whether all that a base has not is a listing, or not just now."""
-    return isinstance(error, (NotAGateway, Answered)) and not isinstance(error, KeyRefused)
+    """Whether all that a base has not is a listing, or not just now; a web page in its place is none of a gateway."""
+    if isinstance(error, NotAGateway):
+        return error.status >= NOT_FOUND
+    return isinstance(error, Answered) and not isinstance(error, KeyRefused)
 
 
 def _result(flight: Future[Any]) -> Any:

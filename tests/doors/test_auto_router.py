@@ -546,6 +546,56 @@ def test_the_event_loop_goes_on_while_gateways_are_asked(start: Start, configure
     assert [each["litellm_params"]["model"] for each in listed] == [f"gateway/{MODEL}"]
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first", "second"])
+def test_when_all_are_full_the_call_waits_for_the_one_that_is_free_first(
+    start: Start, configure: Any, order: tuple[int, int]
+) -> None:
+    servers = [start(CHUTES, pages=busy(share)) for share in (0.1, 0.8)]
+    soon, late = (servers[place] for place in order)
+    configure(*(each.base() for each in servers))
+    router = lgp.auto_router_from_env(refresh_s=0, timeout=20)
+    soon.full(times=1, retry_after="0.3")
+    late.full(retry_after="60")
+    response = asyncio.run(router.acompletion("text", MESSAGES))
+    assert (lgp.attribution(response) or {})["api_base"] == soon.base()
+    assert chats(late) <= 1
+
+
+def test_a_key_that_is_refused_is_no_reason_to_be_first(
+    start: Start, configure: Any, keepers: list[RankKeeper]
+) -> None:
+    locked = start(CHUTES, pages=busy(0.1), key="another-key-of-theirs", public_checks_authorization=False)
+    alive = start(CHUTES, pages=busy(0.6))
+    configure(locked.base(), alive.base())
+    router = lgp.auto_router_from_env()
+    assert bases_of(router) == [locked.base(), alive.base()]
+    assert text_of(router.completion("text", MESSAGES)) == "echo: hello"
+    keepers[0].look()
+    assert bases_of(router) == [alive.base(), locked.base()]
+
+
+def test_a_web_page_in_the_place_of_a_listing_is_no_gateway(start: Start, configure: Any) -> None:
+    console, alive = start(CHUTES), start(CHUTES)
+    console.fault("html", times=None, surfaces=("models",))
+    configure(console.base(), alive.base(), CHUTES_TEXT_MODEL_1="their/model")
+    assert bases_of(lgp.auto_router_from_env()) == [alive.base()]
+
+
+def test_a_preference_that_is_not_listed_is_named(
+    start: Start, configure: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start(CHUTES)
+    configure(server.base(), CHUTES_TEXT_MODEL_1="Qwen/Qwen3-33B")
+    assert made_of(lgp.auto_router_from_env()) == [(server.base(), f"gateway/{MODEL}")]
+    assert f"The preferred model of the gateway at {server.base()} is not in its listing" in caplog.text
+
+
+def test_one_gateway_in_two_spellings_counts_once(start: Start, configure: Any) -> None:
+    server = start(CHUTES)
+    configure(server.base(), server.url, server.base() + "/")
+    assert len(made_of(lgp.auto_router_from_env())) == 1
+
+
 def test_the_router_is_the_stock_one_with_the_options_given(start: Start, configure: Any) -> None:
     configure(start(CHUTES).base())
     router = lgp.auto_router_from_env(model_name="mine", num_retries=3, timeout=7)
