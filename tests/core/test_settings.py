@@ -112,3 +112,36 @@ def test_a_redis_that_is_named_must_be_a_url(url: str) -> None:
     with pytest.raises(InvalidInput, match="redis://"):
         load_settings(redis_url=url)
     assert load_settings(redis_url="off").redis_url is not None
+
+
+@pytest.mark.parametrize("name", ["MODEL_MAP", "BASES", "NAMESPACES"])
+def test_what_is_no_json_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"LITELLM_GATEWAY_{name}", "{not json: sk-secret")
+    with pytest.raises(InvalidInput, match=f"LITELLM_GATEWAY_{name} must be JSON") as raised:
+        load_settings()
+    assert "sk-secret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_one_base_in_two_forms_counts_once() -> None:
+    both = ({"api_base": "https://a.example", "api_key": "k"}, {"api_base": "https://a.example/v1", "api_key": "other"})
+    settings = load_settings(api_base="https://a.example/v1/", api_key="k", bases=both)
+    assert [(base.api_base, base.key) for base in settings.all_bases] == [
+        ("https://a.example/v1/", "k"),
+        ("https://a.example/v1", "other"),
+    ]
+
+
+def test_preferences_and_the_names_of_keys_are_those_of_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "CHUTES_API_BASE": "https://a.example", "CHUTES_API_KEY": "k", "CHUTES_VLM_MODEL": "v",
+        "CHUTES_API_BASE_2": "https://a.example/other", "LITELLM_GATEWAY_TEXT_MODEL_2": "t",
+        "LITELLM_GATEWAY_API_BASE_5": "https://b.example", "LITELLM_GATEWAY_API_KEY_5": "five",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    found = [(base.key_name, base.text_model, base.vlm_model) for base in load_settings().all_bases]
+    assert found == [
+        ("CHUTES_API_KEY", None, "v"),
+        ("CHUTES_API_KEY", "t", None),
+        ("LITELLM_GATEWAY_API_KEY_5", None, None),
+    ]

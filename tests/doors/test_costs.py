@@ -480,3 +480,13 @@ def test_a_full_map_has_room_again_for_what_is_new(monkeypatch: pytest.MonkeyPat
     assert (price_of("x"), price_of("y"), price_of("z")) == (1e-6, 1e-6, None)
     COSTS.learn(A, told(y=1e-6, z=1e-6))
     assert (price_of("x"), price_of("y"), price_of("z")) == (None, 1e-6, 1e-6)
+
+
+def test_the_same_installation_again_keeps_what_is_known(gateway: GatewayFactory) -> None:
+    lgp.install(cache=False)
+    server = gateway(replace(PRESETS["chutes"], models=("Qwen/X",)))
+    before = lgp.install(cache=False)
+    lgp.list_models(server.base(), FAKE_KEY)
+    assert lgp.install(cache=False) is before
+    assert litellm.get_max_tokens("Qwen/X") == 65536
+    assert lgp.install(cache=False, cold_grace_s=0.5) is not before
