@@ -88,7 +88,7 @@ class Bases:
 
         Args:
             model: the wanted id.
-            key: the call's own, if it has one: it goes to a gateway that has the same, or none, and to no other.
+            key: the call's own, if it has one: it goes to a gateway that has the same, or none; else to the first.
 
         Raises:
             NoBase: none is configured.

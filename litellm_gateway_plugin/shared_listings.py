@@ -16,13 +16,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .listings import MOST_BYTES, labelled, taken
-from .sharing import PREFIX, shown
+from .sharing import PREFIX, client_of, shown
 
 logger = logging.getLogger("litellm_gateway_plugin")
 
 KEPT_FOR_S = 24 * 3600
-TIMEOUT_S = 0.2
-"""For connecting, and for every answer."""
 REST_S = 5.0
 """Seconds for which a Redis that has failed is left alone."""
 
@@ -100,23 +98,3 @@ class RedisShelf:
                 shown(self._url),
                 type(error).__name__,
             )
-
-
-def client_of(url: str) -> Any:
-    """A client that waits for a moment, and does not try again.
-
-    Raises:
-        ImportError: the package is not installed.
-        ValueError: that is no URL of a Redis.
-    """
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )

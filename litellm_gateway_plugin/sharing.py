@@ -157,7 +157,7 @@ class Link:
         self._clock = clock
         self._moments = Moments()
         self._process = secrets.token_hex(8)
-        self._client = _client(url)
+        self._client = client_of(url)
         self._sync = self._client.register_script(SYNC)
         self._note = self._client.register_script(NOTE)
         self._joined: set[str] = set()
@@ -396,7 +396,7 @@ class Sharer:
 def sharer_of(url: str, secret: bytes, gate: Gate | None, disk: Guesses | None) -> Sharer | None:
     """The sharer for a Redis; None, with a warning, when it cannot be used from here at all."""
     try:
-        _client(url).close()
+        client_of(url).close()
     except ImportError:
         logger.warning(
             "Redis is configured and its client is missing: capacity and guesses are not shared with other processes. "
@@ -476,8 +476,13 @@ def _whole(number: float) -> int:
     return -1 if math.isinf(number) else int(number)
 
 
-def _client(url: str) -> Any:
-    """Raises ImportError without the package, ValueError for what is no URL of a Redis."""
+def client_of(url: str) -> Any:
+    """A client that waits for a moment, and does not try again by itself.
+
+    Raises:
+        ImportError: the package is not installed.
+        ValueError: that is no URL of a Redis.
+    """
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -486,7 +491,7 @@ def _client(url: str) -> Any:
         url,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),  # the sharer tries again by itself
+        retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
 

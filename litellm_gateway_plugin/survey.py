@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .catalogue import Listing
 from .discovery import Flight, settled
-from .errors import Answered, GatewayError, KeyRefused, NotAGateway, Unreachable
+from .errors import Answered, ConnectFailed, GatewayError, KeyRefused, NotAGateway
 from .handle import Gateway
 from .settings import GatewayBase
 from .urls import origin_of, parse_base
@@ -134,12 +134,12 @@ def _landed(listing: Listing) -> Flight:
 
 
 def _broken(base: GatewayBase, loads: Future[Told | None]) -> BaseException | None:
-    """Why the base's own host could not be asked how busy it is: a listing that is kept does not tell a dead one."""
+    """Why nobody could connect to the base's own host: a listing that is kept does not tell a dead one."""
     known = parse_base(base.api_base)
     if not loads.done() or origin_of(utilization_url(known)) != known.origin:
         return None
     error = loads.exception()
-    return error if isinstance(error, Unreachable) else None
+    return error if isinstance(error, ConnectFailed) else None
 
 
 def _lives(error: BaseException) -> bool:

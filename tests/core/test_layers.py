@@ -123,7 +123,7 @@ def test_state_and_seam_know_neither_the_wire_nor_litellm(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(SHARED))
 def test_what_is_shared_knows_the_state_and_the_client_of_redis(name: str) -> None:
-    assert {top_level(each) for each in outside(name)} == {"redis"}
+    assert {top_level(each) for each in outside(name)} <= {"redis"}
     assert inside(name) <= VALUES | DECISIONS | PARSED | STATE | SHARED
 
 

@@ -477,7 +477,7 @@ def test_a_redis_that_is_away_is_left_alone_for_a_while(
     redis: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    client_of = shared_listings.client_of
+    client_of = sharing.client_of
 
     def counted(url: str) -> Any:
         made.append(url)
