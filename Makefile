@@ -32,7 +32,7 @@ demo: env-demo ## see it work: against your gateway, or else against a real serv
 	@$(BIN)/litellm-gateway demo $(ARGS)
 
 test: lint types env-test ## the whole gate: lint, types, every test, coverage
-	@scripts/halves $(ARGS)
+	@scripts/suite $(ARGS)
 	@$(BIN)/coverage report
 
 lint: env-test ## ruff: rules and format

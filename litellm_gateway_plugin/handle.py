@@ -36,7 +36,7 @@ from .wire import Clients, WireOptions
 LISTING_TIMEOUT_S = 10.0
 """Seconds for reading a listing."""
 
-DOWN_S = 30.0
+DOWN_S = 5.0
 """Seconds for which a gateway to which nobody could connect counts as no alternative for a full one."""
 
 WANTS_KEY = (401, 403)

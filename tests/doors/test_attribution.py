@@ -395,13 +395,13 @@ def test_a_stream_that_breaks_tells_it_in_its_error(awaited: bool, gateway: Gate
 def test_a_callers_metadata_that_is_used_again_does_not_grow_and_mixes_nothing(
     spoken: Way, gateway: GatewayFactory
 ) -> None:
-    free = gateway()
+    free, locked = gateway(), gateway(Manners(key="another-key-of-theirs"))
     metadata: dict[str, Any] = {"mine": 1}
     sizes = []
     for _ in range(3):
-        asked = router(deployment(DEAD, order=1), deployment(free.base(), order=2))
+        asked = router(deployment(locked.base(), order=1), deployment(free.base(), order=2))
         made = spoken.call(asked, "group", metadata=metadata)
-        assert failures(made) == [(DEAD, MODEL, "APIConnectionError")]
+        assert failures(made) == [(locked.base(), MODEL, "AuthenticationError")]
         sizes.append((len(metadata), len(str(metadata.get("gateway_attempts")))))
     assert metadata["mine"] == 1
     assert "gateway" not in metadata
@@ -428,24 +428,24 @@ def test_a_direct_callers_metadata_is_left_as_it_was(way: Way, gateway: GatewayF
 
 @pytest.mark.parametrize("shared", [False, True], ids=["own metadata", "the same metadata"])
 def test_a_trace_shared_by_calls_does_not_mix_them(shared: bool, spoken: Way, gateway: GatewayFactory) -> None:
-    free = gateway()
+    free, locked = gateway(), gateway(Manners(key="another-key-of-theirs"))
     kept: dict[str, Any] = {}
     for _ in range(2):
-        asked = router(deployment(DEAD, order=1), deployment(free.base(), order=2))
+        asked = router(deployment(locked.base(), order=1), deployment(free.base(), order=2))
         metadata = kept if shared else {}
         made = spoken.call(asked, "group", metadata=metadata, litellm_trace_id="a-session")
-        assert failures(made) == [(DEAD, MODEL, "APIConnectionError")]
+        assert failures(made) == [(locked.base(), MODEL, "AuthenticationError")]
 
 
 def test_calls_at_once_keep_their_own_attempts(gateway: GatewayFactory) -> None:
-    free = gateway()
+    free, locked = gateway(), gateway(Manners(key="another-key-of-theirs"))
 
     async def all_at_once() -> list[Any]:
-        asked = [router(deployment(DEAD, order=1), deployment(free.base(), order=2)) for _ in range(8)]
+        asked = [router(deployment(locked.base(), order=1), deployment(free.base(), order=2)) for _ in range(8)]
         return await asyncio.gather(*[each.acompletion("group", MESSAGES) for each in asked])
 
     for made in asyncio.run(all_at_once()):
-        assert failures(made) == [(DEAD, MODEL, "APIConnectionError")]
+        assert failures(made) == [(locked.base(), MODEL, "AuthenticationError")]
 
 
 def test_what_a_caller_sends_as_json_is_no_trail(gateway: GatewayFactory) -> None:
