@@ -109,8 +109,9 @@ class Bases:
 
     async def prepare(self, model: str) -> None:
         """Before a coroutine's call that names no base: have the listings by which its base is chosen."""
-        known = all(map(self._discovery.listings.is_known, self._asks)) if len(self._asks) > 1 else True
-        if not known and model not in self._choices:
+        if len(self._asks) < 2 or model in self._choices:
+            return
+        if not all(map(self._discovery.listings.is_known, self._asks)):
             unread = await asyncio.to_thread(self._unread, self._asks)  # it may read from a disk
             await settled([flight for _, flight in unread], WAIT_S)
             self._waited_for.update(ask for ask, _ in unread)

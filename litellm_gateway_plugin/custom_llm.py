@@ -59,6 +59,7 @@ class GatewayLLM(CustomLLM):
     async def acompletion(self, **asked: Any) -> ModelResponse:  # type: ignore[override]  # as above
         """A chat completion from a coroutine. Raises litellm's own exceptions."""
         with self._call(asked) as call:
+            await self._prepare(asked)
             result = await self._gateway().asend(call.sends(self._chat(asked)))
             return chat_response(call.served(result), asked["model_response"], asked["logging_obj"])
 
@@ -106,8 +107,14 @@ class GatewayLLM(CustomLLM):
     async def aembedding(self, **asked: Any) -> EmbeddingResponse:  # type: ignore[override]  # as above
         """Embeddings from a coroutine. Raises litellm's own exceptions."""
         with self._call(asked) as call:
+            await self._prepare(asked)
             result = await self._gateway().asend(call.sends(self._embed(asked)))
             return embedding_response(call.served(result), asked["model_response"], asked["logging_obj"])
+
+    async def _prepare(self, asked: Mapping[str, Any]) -> None:
+        """The deployment hook has done that, but where litellm 1.90.0 does not tell it a model given by position."""
+        if not asked.get("api_base"):
+            await self._gateway().prepare(self._prefix + asked["model"])
 
     def _call(self, asked: Mapping[str, Any]) -> _Call:
         return _Call(asked, self._name, self._gateway)

@@ -297,34 +297,34 @@ def test_a_mapped_id_is_sent_in_its_place(
     way: Door, gateway: GatewayFactory, isolated_environment: pytest.MonkeyPatch
 ) -> None:
     server = gateway(Manners(models=IDS))
-    isolated_environment.setenv("LITELLM_GATEWAY_MODEL_MAP", '{"gpt-4o": "Vendor/Model-7B"}')
+    isolated_environment.setenv("LITELLM_GATEWAY_MODEL_MAP", '{"their-favourite": "Vendor/Model-7B"}')
     lgp.uninstall()
     lgp.install()
-    response = way.chat("gpt-4o", api_base=server.base(), api_key=FAKE_KEY)
+    response = way.chat("their-favourite", api_base=server.base(), api_key=FAKE_KEY)
     assert [(seen.surface, seen.model) for seen in server.seen] == [("chat", "Vendor/Model-7B")]
     report = response._hidden_params["gateway"]
-    assert (report["requested_model"], report["served_model"]) == ("gpt-4o", "Vendor/Model-7B")
+    assert (report["requested_model"], report["served_model"]) == ("their-favourite", "Vendor/Model-7B")
 
 
 def test_a_mapped_id_chooses_the_base(way: Door, gateway: GatewayFactory) -> None:
-    first, second = gateway(Manners(models=("gpt-4o",))), gateway(Manners(models=IDS))
-    install(first, second, model_map={"gpt-4o": "plain"})
-    way.chat("gpt-4o")
+    first, second = gateway(Manners(models=("their-favourite",))), gateway(Manners(models=IDS))
+    install(first, second, model_map={"their-favourite": "plain"})
+    way.chat("their-favourite")
     assert chats(first, second) == [0, 1]
 
 
 def test_a_mapped_id_may_be_spelt_otherwise(way: Door, gateway: GatewayFactory) -> None:
     server = gateway(Manners(models=IDS))
-    install(server, model_map={"gpt-4o": "model-7b"})
-    report = way.chat("gpt-4o")._hidden_params["gateway"]
-    assert (report["requested_model"], report["served_model"]) == ("gpt-4o", "Vendor/Model-7B")
+    install(server, model_map={"their-favourite": "model-7b"})
+    report = way.chat("their-favourite")._hidden_params["gateway"]
+    assert (report["requested_model"], report["served_model"]) == ("their-favourite", "Vendor/Model-7B")
 
 
 @pytest.mark.parametrize("mapped", [False, True])
 def test_what_is_only_similar_is_never_taken(mapped: bool, way: Door, gateway: GatewayFactory) -> None:
     server = gateway(Manners(models=IDS))
-    install(server, model_map={"gpt-4o": "Vendor/Model-7"} if mapped else {})
+    install(server, model_map={"their-favourite": "Vendor/Model-7"} if mapped else {})
     with pytest.raises(litellm.NotFoundError, match="Vendor/Model-7B") as caught:
-        way.chat("gpt-4o" if mapped else "Vendor/Model-7")
+        way.chat("their-favourite" if mapped else "Vendor/Model-7")
     assert {seen.model for seen in server.requests("chat")} == {"Vendor/Model-7"}
     assert FAKE_KEY not in str(caught.value)
