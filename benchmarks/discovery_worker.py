@@ -26,7 +26,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from .memory_worker import resident_mb
-from .server import answer, body_length
+from .server import Requests, answer
 
 if TYPE_CHECKING:
     from litellm_gateway_plugin.auto_router import Choice
@@ -112,25 +112,16 @@ def _utilization(place: int, name: str) -> dict[str, Any]:
 # The gateways.
 
 
-class Connection(asyncio.Protocol):
-    """One connection; every other answer to the question for models has other prices."""
+class Connection(Requests):
+    """Every other answer to the question for models has other prices."""
 
     def __init__(self, listings: Iterable[bytes], utilization: bytes) -> None:
+        super().__init__()
         self._listings, self._utilization = iter(listings), utilization
-        self._received = b""
-        self._transport: asyncio.Transport
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, ends, body = self._received.partition(b"\r\n\r\n")
-        if ends and len(body) >= body_length(head):
-            self._received = b""
-            asks_for_load = head.startswith(UTILIZATION_PATH)
-            self._transport.write(self._utilization if asks_for_load else next(self._listings))
+    def _serve(self, head: bytes, body: bytes) -> None:  # noqa: ARG002  there is none
+        asks_for_load = head.startswith(UTILIZATION_PATH)
+        self._transport.write(self._utilization if asks_for_load else next(self._listings))
 
 
 async def serve(count: int, models: int) -> None:
@@ -199,7 +190,7 @@ def survey() -> dict[str, Any]:
     steps = {"survey": first, "plan": planning, "router": routing, "later": later, "again": ordering}
     steps |= {"warm": warm, "begun": begun}
     listed = [each.listing for each in findings if each.listing is not None]
-    loads = sum(len(each.loads) for each in findings)
+    loads = sum(len(each.loads or ()) for each in findings)
     return {**steps, "alive": len(listed), "models": sum(map(len, listed)), "loads": loads}
 
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 
 from .answers import ANSWER
 from .open_files import allow_many
-from .server import answer, body_length
+from .server import Requests, answer
 
 BACKLOG = 4096
 SERVED = answer("200 OK", json.dumps(ANSWER).encode())
@@ -75,26 +75,14 @@ class Room:
             self._not_before = now + self._hint
 
 
-class Connection(asyncio.Protocol):
-    """One connection. A client sends its next request when it has the answer to the last, so nothing is pipelined."""
+class Connection(Requests):
+    """What comes in goes to the room."""
 
     def __init__(self, room: Room) -> None:
+        super().__init__()
         self._room = room
-        self._received = b""
-        self._transport: asyncio.Transport
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, ends, body = self._received.partition(b"\r\n\r\n")
-        if ends and len(body) >= body_length(head):
-            self._received = b""
-            self._serve(head)
-
-    def _serve(self, head: bytes) -> None:
+    def _serve(self, head: bytes, body: bytes) -> None:  # noqa: ARG002  every request is the same work
         if head.startswith(b"GET /tally"):
             self._write(answer("200 OK", json.dumps(asdict(self._room.tally)).encode()))
             return

@@ -41,11 +41,10 @@ class Counter:
     refused = 0
 
 
-class Connection(asyncio.Protocol):
+class Requests(asyncio.Protocol):
     """One connection. A client sends its next request when it has the answer to the last, so nothing is pipelined."""
 
-    def __init__(self, counter: Counter) -> None:
-        self._counter = counter
+    def __init__(self) -> None:
         self._received = b""
         self._transport: asyncio.Transport
 
@@ -59,6 +58,18 @@ class Connection(asyncio.Protocol):
         if ends and len(body) >= body_length(head):
             self._received = b""
             self._serve(head, body)
+
+    def _serve(self, head: bytes, body: bytes) -> None:
+        """Answer one request."""
+        raise NotImplementedError
+
+
+class Connection(Requests):
+    """Counts what it answers."""
+
+    def __init__(self, counter: Counter) -> None:
+        super().__init__()
+        self._counter = counter
 
     def _serve(self, head: bytes, body: bytes) -> None:
         line, _, fields = head.partition(b"\r\n")

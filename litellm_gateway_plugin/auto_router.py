@@ -25,6 +25,7 @@ from .candidates import KINDS, Wanted, candidates_of, wanted
 from .catalogue import Model
 from .cost_map import entry_of
 from .credentials import clean_key
+from .doors import PROVIDER
 from .errors import GatewayError, InvalidInput, NoBase
 from .forking import renew_after_fork
 from .handle import Gateway
@@ -37,7 +38,6 @@ from .utilization import Load
 
 logger = logging.getLogger("litellm_gateway_plugin")
 
-PROVIDER = "gateway"
 PROBE_S = 5.0
 """Seconds for the look at all bases together."""
 

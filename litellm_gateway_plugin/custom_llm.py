@@ -29,8 +29,6 @@ from .handle import Gateway
 from .litellm_errors import to_litellm
 from .routing import settle_cooldown
 
-PROVIDER = "gateway"
-
 
 class GatewayLLM(CustomLLM):
     """One handler object per provider name, because litellm cuts that name from the id.

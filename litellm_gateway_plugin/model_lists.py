@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .catalogue import Listing
+from .doors import PROVIDER
 from .errors import GatewayError, InvalidInput
 from .installation import install
 from .litellm_errors import to_litellm
 
-PROVIDER = "gateway"
 WAIT_S = 10.0
 
 
