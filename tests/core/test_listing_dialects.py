@@ -24,6 +24,7 @@ from litellm_gateway_plugin.catalogue import (
     Listing,
     Model,
     Price,
+    id_of,
 )
 from litellm_gateway_plugin.dialects import read_listing, unpack
 from litellm_gateway_plugin.testing import LISTINGS
@@ -480,7 +481,7 @@ def test_any_entries_are_kept_whole(entries: list[dict[str, Any]], second: list[
     assert listing is not None
     check(listing)
     for name in listing.ids:
-        first = next(entry for entry in entries if entry["id"] == name)
+        first = next(entry for entry in entries if id_of(entry) == name)
         kept = listing.entry(name)
         assert same({part: kept[part] for part in first}, first)
         if not second:
