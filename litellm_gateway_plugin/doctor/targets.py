@@ -1,0 +1,139 @@
+"""Which gateways the doctor looks at, with which key and which models. No I/O beyond the environment; no litellm.
+
+A key goes to the origin that it was set for: the doctor follows the same rule as the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..catalogue import Listing
+from ..credentials import BASIC, clean_key
+from ..errors import InvalidInput, NoBase
+from ..settings import KEY_NAMES, GatewayBase, GatewaySettings
+from ..survey import labelled
+from ..urls import Base, parse_base
+from .report import Cell
+
+NO_BASE = (
+    "No gateway is named. Give a base, as in `litellm-gateway doctor https://llm.example.com/v1`, or set "
+    "LITELLM_GATEWAY_API_BASE and LITELLM_GATEWAY_API_KEY (further ones end in _1, _2, ...)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models to call, "" where none is known."""
+
+    text: str = ""
+    vlm: str = ""
+    tools: str = ""
+    embedding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One gateway to look at.
+
+    Attributes:
+        label: what people call it: no user, password or query, numbered where several accounts share one base.
+        base: the cleaned base.
+        key: the credential, None for none.
+        key_name: the environment variable that holds it, None for none (or when the base itself holds it).
+        named: the style that the operator's own form of the key names ("basic" for user and password in the base).
+        models: as the operator names them.
+        configured: whether the environment names this base, so that litellm calls find it without `api_base`.
+    """
+
+    label: str
+    base: Base
+    key: str | None = field(repr=False)
+    key_name: str | None = None
+    named: str | None = None
+    models: Models = Models()
+    configured: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the matrix has shown of a target.
+
+    Attributes:
+        models: the ones to call: named by the operator, or else chosen from the listing.
+        listing: None when it has none.
+        cells: the matrix.
+        works_base: the form of the base on which chat works (or is full), "" when on none.
+        works_style: the style with which it does.
+    """
+
+    target: Target
+    models: Models
+    listing: Listing | None
+    cells: tuple[Cell, ...]
+    works_base: str = ""
+    works_style: str = ""
+
+
+def targets_of(
+    settings: GatewaySettings,
+    environment: Mapping[str, str],
+    bases: Sequence[str] = (),
+    key_name: str | None = None,
+    models: Models = Models(),
+) -> list[Target]:
+    """The gateways to look at.
+
+    Args:
+        settings: as the environment has them.
+        environment: where a named key is looked up.
+        bases: as typed; none for every base in the environment.
+        key_name: the environment variable with the key for the typed bases.
+        models: as typed; they go before those of the environment.
+
+    Raises:
+        errors.NoBase: none is typed and none is in the environment.
+        errors.InvalidInput: a base or a key that cannot be sent, or a variable that is not set.
+    """
+    if key_name is not None and not environment.get(key_name):
+        raise InvalidInput(f"The environment variable {key_name} is not set; it should hold the key.")
+    configured = settings.all_bases
+    if not bases and not configured:
+        raise NoBase(NO_BASE)
+    chosen = [_typed(text, configured, environment, key_name) for text in bases] if bases else list(configured)
+    return [
+        _target(label, base, settings, models, configured=base in configured)
+        for label, base in labelled(chosen).items()
+    ]
+
+
+def _typed(
+    text: str, configured: Sequence[GatewayBase], environment: Mapping[str, str], key_name: str | None
+) -> GatewayBase:
+    """A typed base with its key: the one named beside it, else that of the same base or origin in the environment.
+
+    The unnumbered key serves any typed base when no unnumbered base says where it belongs.
+    """
+    base = parse_base(text)
+    if key_name is not None:
+        return GatewayBase.model_validate({"api_base": text, "api_key": environment[key_name], "key_name": key_name})
+    forms = {base.form(toggled) for toggled in (False, True)}
+    same = [each for each in configured if parse_base(each.api_base).origin == base.origin]
+    exact = [each for each in same if str(parse_base(each.api_base)) in forms]
+    for known in (*exact, *same):
+        return known.model_copy(update={"api_base": text})
+    free = not any(environment.get(name.replace("KEY", "BASE")) for name in KEY_NAMES)
+    name = next((name for name in KEY_NAMES if environment.get(name)), None) if free else None
+    key = environment[name] if name is not None else None
+    return GatewayBase.model_validate({"api_base": text, "api_key": key, "key_name": name})
+
+
+def _target(label: str, base: GatewayBase, settings: GatewaySettings, models: Models, *, configured: bool) -> Target:
+    known = parse_base(base.api_base)
+    key, named = base.key, None
+    if key is None and known.userinfo:
+        key, named = clean_key(known.userinfo), BASIC
+    kinds = ("text", "vlm", "tools")
+    mine = Models(*(base.preferred(kind) or getattr(settings, f"{kind}_model") or "" for kind in kinds))
+    given = {name: value for name in Models.__slots__ if (value := getattr(models, name))}
+    return Target(label, known, key, base.key_name, named, replace(mine, **given), configured)
