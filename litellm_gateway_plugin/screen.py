@@ -7,15 +7,29 @@ came from a gateway or a model is printed without its control characters.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from rich import box
 from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 INDENT = "  "
 NAME_WIDTH = 10
 MIN_WIDTH = 30
+
+PLAIN = str.maketrans({"–": "-", "—": "-", "…": "...", "‘": "'", "’": "'", "“": '"', "”": '"'})  # noqa: RUF001
+"""How our own punctuation is written where the output cannot encode it."""
+
+Piece = tuple[str, str]
+"""A text and its style."""
+
+
+def printable(text: str) -> str:
+    """The text without control characters; its lines stay."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
 class Screen:
@@ -23,19 +37,24 @@ class Screen:
 
     Args:
         stderr: whether it is standard error.
+        console: what to print with, in the place of either.
     """
 
-    def __init__(self, *, stderr: bool = False) -> None:
-        self._console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    def __init__(self, *, stderr: bool = False, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
     def title(self, text: str) -> None:
         """The first line of all."""
         self._say(text, style="bold")
 
-    def heading(self, text: str) -> None:
+    def heading(self, text: str, style: str = "") -> None:
         """A new step, set off by an empty line."""
         self._console.print()
-        self._paragraph(text, style="bold")
+        self._paragraph(text, style=f"bold {style}".rstrip())
+
+    def gap(self) -> None:
+        """An empty line."""
+        self._console.print()
 
     def line(self, text: str, style: str = "") -> None:
         """A sentence below a heading."""
@@ -51,17 +70,31 @@ class Screen:
         for line in text.splitlines():
             self._say(f"{INDENT}{line}".rstrip(), style)
 
-    def code(self, source: str) -> None:
-        """Python, coloured on a terminal."""
+    def table(self, rows: Sequence[Sequence[Piece]], heads: Sequence[str] = ()) -> None:
+        """Rows of pieces, never wider than the terminal: what does not fit goes on in the next line of its cell."""
+        table = Table(
+            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_header=bool(heads), header_style="bold"
+        )
+        for head in heads or [""] * max(map(len, rows), default=0):
+            table.add_column(Text(self._safe(head)), overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(self._safe(text), style=style) for text, style in row))
+        self._console.print(Padding(table, (0, 0, 0, len(INDENT)), expand=False))
+
+    def code(self, source: str, language: str = "python") -> None:
+        """Source in a language that pygments knows, coloured on a terminal; it is never broken."""
         if not self._console.is_terminal:
             self.verbatim(textwrap.indent(source, INDENT))
             return
         from rich.syntax import Syntax
 
-        coloured = Syntax(source, "python", theme="ansi_dark", background_color="default").highlight(source)
+        source = self._safe(source)
+        coloured = Syntax(source, language, theme="ansi_dark", background_color="default").highlight(source)
         coloured.rstrip()
         for line in coloured.split("\n"):
-            self._console.print(Text(INDENT * 2).append_text(line), soft_wrap=True)
+            indented = Text(INDENT * 2).append_text(line)
+            indented.rstrip()
+            self._console.print(indented, soft_wrap=True)
 
     def write(self, text: str) -> None:
         """A piece of a line, at once."""
@@ -69,13 +102,17 @@ class Screen:
         self._console.file.flush()
 
     @contextmanager
-    def working(self, text: str) -> Iterator[None]:
-        """Show on a terminal that something takes its time; a pipe sees nothing of it."""
+    def working(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Show on a terminal that something takes its time; a pipe sees nothing of it.
+
+        Yields:
+            What shows another text in the place of this one; to be called from any thread.
+        """
         if not self._console.is_terminal:
-            yield
+            yield lambda _: None
             return
-        with self._console.status(Text(self._safe(text))):
-            yield
+        with self._console.status(Text(self._safe(text))) as status:
+            yield lambda further: status.update(Text(self._safe(further)))
 
     def _paragraph(self, text: str, first: str = "", further: str = "", style: str = "") -> None:
         if not self._console.is_terminal:
@@ -92,6 +129,9 @@ class Screen:
 
     def _safe(self, text: str) -> str:
         """The text without control characters, and with nothing in it that the output cannot encode."""
-        shown = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
-        encoding = self._console.encoding
-        return shown.encode(encoding, "replace").decode(encoding, "replace")
+        shown, encoding = printable(text), self._console.encoding
+        try:
+            shown.encode(encoding)
+        except UnicodeEncodeError:
+            shown = shown.translate(PLAIN).encode(encoding, "replace").decode(encoding, "replace")
+        return shown

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from ..catalogue import Listing
 from ..credentials import BASIC, clean_key
 from ..errors import InvalidInput, NoBase
-from ..settings import KEY_NAMES, GatewayBase, GatewaySettings
+from ..settings import BASE_NAMES, KEY_NAMES, NUMBERED, GatewayBase, GatewaySettings
 from ..survey import labelled
 from ..urls import Base, parse_base
 from .report import Cell
@@ -44,6 +44,7 @@ class Target:
         named: the style that the operator's own form of the key names ("basic" for user and password in the base).
         models: as the operator names them.
         configured: whether the environment names this base, so that litellm calls find it without `api_base`.
+        base_name: the environment variable that names this base, None when none does.
     """
 
     label: str
@@ -53,6 +54,7 @@ class Target:
     named: str | None = None
     models: Models = Models()
     configured: bool = True
+    base_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,10 @@ def targets_of(
         raise NoBase(NO_BASE)
     chosen = [_typed(text, configured, environment, key_name) for text in bases] if bases else list(configured)
     return [
-        _target(label, base, settings, models, configured=base in configured)
+        replace(
+            _target(label, base, settings, models, configured=base in configured),
+            base_name=_base_name(environment, base),
+        )
         for label, base in labelled(chosen).items()
     ]
 
@@ -126,6 +131,15 @@ def _typed(
     name = next((name for name in KEY_NAMES if environment.get(name)), None) if free else None
     key = environment[name] if name is not None else None
     return GatewayBase.model_validate({"api_base": text, "api_key": key, "key_name": name})
+
+
+def _base_name(environment: Mapping[str, str], base: GatewayBase) -> str | None:
+    """The variable that names this base; of several accounts on one base, the one beside this key."""
+    wanted = str(parse_base(base.api_base))
+    names = [name for name in environment if name in BASE_NAMES or NUMBERED.fullmatch(name)]
+    same = [name for name in names if environment[name] and str(parse_base(environment[name])) == wanted]
+    beside = (name for name in same if name.replace("API_BASE", "API_KEY") == base.key_name)
+    return next(beside, same[0] if same else None)
 
 
 def _target(label: str, base: GatewayBase, settings: GatewaySettings, models: Models, *, configured: bool) -> Target:

@@ -1,0 +1,514 @@
+"""What is wrong with a gateway, in words, and the line to type next. Pure: from what was seen, nothing is asked.
+
+When chat works with no style, one cause is named: that of the answer that got furthest. `CAUSES` maps its verdict to
+the words. `NOTES` are looked at besides, and each adds what it has to say. A new symptom is a new row.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ..bodies import CHAT, LISTING
+from ..catalogue import nearest_ids
+from ..credentials import NONE
+from . import next_lines
+from .report import Cell, Check, Diagnosis, Outcome
+from .targets import Examined, Target
+
+CODES = (
+    *("no-key", "wrong-key", "wrong-base", "html-console", "model-unknown", "name-a-model", "plan-or-quota"),
+    *("forbidden", "rejected", "full", "upstream-failed", "timeout", "dns", "refused-connection", "tls"),
+    *("check-failed", "not-asked"),
+    *("plain-http", "clock-skew", "other-form", "one-style", "public-listing", "no-listing"),
+)
+"""Every code; the last row's are good to know, the others serious. The troubleshooting page has a section for each."""
+
+SKEWED_S = 300.0
+"""Seconds from which two clocks are said to differ: what signed requests usually allow."""
+
+FURTHEST = (
+    *("proven", "full", "model", "forbidden", "rejected", "broken", "failed"),
+    *("broken-off", "timeout", "style", "base", "tls", "connect"),
+)
+"""Verdicts by how far into the gateway their request came; what is not here came nowhere. A request that is not
+answered where others are refused was let in, and the model behind is slow or breaks down."""
+
+QUOTA = re.compile(
+    r"quota|billing|usage cap|\bbalance\b|\bcredits?\b|\bpayment\b|\bplans?\b|\bsubscription\b(?! key)|\btier\b"
+    r"|\bupgrade\b|\bsuspended\b|额度|余额",
+    re.IGNORECASE,
+)
+SPENT = re.compile(r"billing|usage cap|insufficient|\bbalance\b|\bcredits?\b|\bpayment\b|额度|余额", re.IGNORECASE)
+"""The same for a 429, which speaks of quotas by the minute too: those come back by themselves."""
+
+EXPIRED = re.compile(r"expired|not yet valid", re.IGNORECASE)
+ANOTHER_NAME = re.compile(r"hostname|ip address|mismatch|not valid for", re.IGNORECASE)
+WANTS_OURS = re.compile(r"alert.{0,40}certificate|certificate required", re.IGNORECASE)
+UNKNOWN_ISSUER = re.compile(r"certificate", re.IGNORECASE)
+ANYTHING = re.compile("")
+PAYMENT_REQUIRED = 402
+UNKNOWN_YET = "It says so to every style, so whether the key is right is not known yet."
+NO_NAME = "does not resolve"
+BY_PROXY = "the proxy"
+
+OTHER_BASES = ("/v1", "/api/v1", "/openai/v1", "/api/openai/v1")
+"""Where gateways commonly live, the commonest first."""
+
+CHECK_KINDS: Mapping[str, str] = {"picture": "vlm", "tools": "tools"}
+"""The checks that want a model of their own, and the kind by which its variable is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that is known of one gateway."""
+
+    examined: Examined
+    checks: Sequence[Check]
+
+    @property
+    def target(self) -> Target:
+        return self.examined.target
+
+    @property
+    def base(self) -> str:
+        return str(self.target.base)
+
+    @property
+    def works(self) -> bool:
+        """Whether some style is let in to chat."""
+        return bool(self.examined.works_style)
+
+    @property
+    def sent(self) -> list[Cell]:
+        return [cell for cell in self.examined.cells if cell.outcome is not Outcome.SKIPPED]
+
+    def on(self, surface: str) -> list[Cell]:
+        """The cells of a surface for which something was sent."""
+        return [cell for cell in self.sent if cell.surface == surface]
+
+    def passing(self, surface: str) -> list[Cell]:
+        return [cell for cell in self.on(surface) if cell.outcome is Outcome.PASS]
+
+    @property
+    def furthest(self) -> Cell | None:
+        """The answer that says most about chat; when no chat was sent, about the listing."""
+        asked = self.on(CHAT) or self.on(LISTING)
+        return min(asked, key=lambda cell: _distance(cell.verdict), default=None)
+
+    @property
+    def public_listing(self) -> bool:
+        return any(cell.style == NONE for cell in self.passing(LISTING))
+
+
+def _distance(verdict: str) -> int:
+    return FURTHEST.index(verdict) if verdict in FURTHEST else len(FURTHEST)
+
+
+Cause = Callable[[Case, Cell], Diagnosis]
+Note = Callable[[Case], Iterable[Diagnosis]]
+
+
+def diagnose(examined: Examined, checks: Sequence[Check] = ()) -> tuple[Diagnosis, ...]:
+    """What is wrong with a gateway and what is good to know about it, the serious first.
+
+    Args:
+        examined: what the matrix has shown.
+        checks: what the calls through litellm have shown, if any were made.
+
+    Returns:
+        At least one serious diagnosis when chat works with no style; none at all when all is plain.
+    """
+    case = Case(examined, checks)
+    found = [] if case.works else [_cause(case)]
+    for note in NOTES:
+        found.extend(note(case))
+    return tuple(sorted(found, key=lambda each: not each.serious))
+
+
+def _cause(case: Case) -> Diagnosis:
+    """Why chat works with no style."""
+    cell = case.furthest
+    return _unclear(case) if cell is None else CAUSES.get(cell.verdict, _rejected)(case, cell)
+
+
+def _said(cell: Cell) -> str:
+    """The status and the gateway's own words, or what failed."""
+    status = "" if cell.status is None else f"{cell.status}: "
+    return status + (cell.words.rstrip(". ") or "no explanation")
+
+
+def _serious(code: str, title: str, words: str, next_line: str) -> Diagnosis:
+    return Diagnosis(code=code, serious=True, title=title, words=words, next_line=next_line)
+
+
+def _note(code: str, title: str, words: str, next_line: str = "") -> Diagnosis:
+    return Diagnosis(code=code, serious=False, title=title, words=words, next_line=next_line)
+
+
+# Why chat does not work -----------------------------------------------------------------------------------------------
+
+
+def _unclear(case: Case) -> Diagnosis:
+    words = f"Nothing was sent to {case.base}, so nothing is known about it."
+    return _serious("not-asked", "Nothing was asked", words, next_lines.doctor(case.target))
+
+
+def _key(case: Case, cell: Cell) -> Diagnosis:
+    return _no_key(case, cell) if case.target.key is None else _wrong_key(case, cell)
+
+
+def _no_key(case: Case, cell: Cell) -> Diagnosis:
+    words = (
+        f"{case.base} wants a key ({_said(cell)}), and none is known for it. The variable for it is empty or not set."
+    )
+    return _serious("no-key", "A key is missing", words, next_lines.export(next_lines.key_variable(case.target)))
+
+
+def _wrong_key(case: Case, cell: Cell) -> Diagnosis:
+    target, refused = case.target, [each for each in case.on(CHAT) if each.verdict == "style"]
+    styles = _listed(_styles(refused)) or "the one that was sent"
+    owner = f"the key in {target.key_name}" if target.key_name else "the key"
+    words = f"{case.base} refuses {owner} in every style that was tried: {styles} ({_said(cell)}). "
+    if case.passing(LISTING) and not case.public_listing:
+        words += "The listing takes it, so the gateway knows the key: perhaps it may not chat."
+    else:
+        words += "Check that it is complete, still valid, and a key of this gateway."
+    if not target.base.guarded:
+        words += " Over plain http to a public address it was offered in one style only."
+    variable = (
+        next_lines.base_variable(target)
+        if target.base.userinfo and not target.key_name
+        else next_lines.key_variable(target)
+    )
+    return _serious("wrong-key", "The key is refused", words, next_lines.export(variable))
+
+
+def _no_route(case: Case, cell: Cell) -> Diagnosis:
+    pages = [each for each in case.sent if each.html and each.verdict == "base"]
+    return _console(case, pages) if any((each.status or 0) < 400 for each in pages) else _wrong_base(case, cell)
+
+
+def _console(case: Case, pages: Sequence[Cell]) -> Diagnosis:
+    page = next(each for each in pages if (each.status or 0) < 400)
+    words = (
+        f"{page.api_base} answers with {page.words or 'a web page'}. That is the address of a console for people. The "
+        "base of the API is another one, often the same host with /api/v1 or a host that begins with api; its "
+        "documentation names it, as the part of the URL before /chat/completions."
+    )
+    return _serious("html-console", "A web page instead of an API", words, _another_base(case))
+
+
+def _wrong_base(case: Case, cell: Cell) -> Diagnosis:
+    forms = dict.fromkeys(each.api_base for each in case.on(CHAT))
+    words = f"There is no chat at {_either(forms)} ({_said(cell)}). "
+    listed = dict.fromkeys(each.api_base for each in case.passing(LISTING))
+    if listed:
+        words += f"A listing is at {_either(listed)}, so the host is right: perhaps it serves no chat, or elsewhere"
+        words += (
+            "." if case.target.models.text else f", or {case.examined.models.text!r} is no model for chat: name one."
+        )
+    else:
+        words += "The base is the part of the URL before /chat/completions; the gateway's documentation names it."
+    line = next_lines.models(case.target) if listed else _another_base(case)
+    return _serious("wrong-base", "No such API at this base", words, line)
+
+
+def _another_base(case: Case) -> str:
+    """The doctor's own line for the commonest base that was not asked yet."""
+    base = case.target.base
+    asked = {base.form(False), base.form(True)}
+    others = (base.origin + path for path in OTHER_BASES)
+    return next_lines.doctor(case.target, next(each for each in others if each not in asked))
+
+
+def _model(case: Case, cell: Cell) -> Diagnosis:
+    if not case.examined.models.text:
+        return _name_a_model(case, cell)
+    model, listing = case.examined.models.text, case.examined.listing
+    ids = () if listing is None else listing.ids
+    chat = [] if listing is None else [each.id for each in listing if each.may_chat and each.id != model]
+    nearest = [each for each in nearest_ids(model, ids) if each in chat]
+    words = f"{case.base} lets the credential in ({cell.style}) and does not know the model {model!r} ({_said(cell)}). "
+    if model in ids:
+        words += "It lists this id all the same: the model may be down for now."
+    elif nearest:
+        words += f"Did you mean {_either(map(repr, nearest))}?"
+    elif chat:
+        words += f"Nothing like it is listed; the first of {len(ids)} ids: {', '.join(map(repr, chat[:3]))}."
+    else:
+        words += "It has no listing to compare with: look the id up in its documentation."
+    other = (nearest or chat or [""])[0]
+    title = "The model is unknown"
+    return _serious("model-unknown", title, words, next_lines.export(next_lines.model_variable(case.target), other))
+
+
+def _name_a_model(case: Case, cell: Cell) -> Diagnosis:
+    words = (
+        f"{case.base} lets the credential in ({cell.style}) and wants the id of a model. None is named, and none for "
+        f"chat is listed. Look an id up in the gateway's documentation."
+    )
+    return _serious("name-a-model", "Name a model", words, next_lines.export(next_lines.model_variable(case.target)))
+
+
+def _forbidden(case: Case, cell: Cell) -> Diagnosis:
+    if QUOTA.search(cell.words):
+        return _plan(case, cell)
+    words = (
+        f"{cell.api_base} refuses the request ({_said(cell)}), and not because of the credential: another style would "
+        "not help. Ask whoever runs it what this key may do, or name another model."
+    )
+    return _serious("forbidden", "The request is forbidden", words, _curl(case, cell))
+
+
+def _plan(case: Case, cell: Cell) -> Diagnosis:
+    words = (
+        f"{cell.api_base} lets the credential in ({cell.style}), and the account may not go on ({_said(cell)}). Its "
+        "quota, plan or balance has to be looked at in the gateway's console; waiting a moment does not help."
+    )
+    return _serious("plan-or-quota", "The plan or the quota does not allow it", words, _curl(case, cell))
+
+
+def _rejected(case: Case, cell: Cell) -> Diagnosis:
+    if cell.status == PAYMENT_REQUIRED or SPENT.search(cell.words):
+        return _plan(case, cell)
+    words = (
+        f"{cell.api_base} rejects a plain chat request of one word ({_said(cell)}). Perhaps this model wants other "
+        "parameters, or is not one for chat: name another one."
+    )
+    return _serious("rejected", "The request is rejected", words, _curl(case, cell))
+
+
+def _failed(case: Case, cell: Cell) -> Diagnosis:
+    what = "broke the connection off" if cell.status is None else "failed"
+    words = (
+        f"{cell.api_base} {what} ({_said(cell)}). The fault is there and not in your settings: try again in a minute, "
+        "try another model, or tell whoever runs it."
+    )
+    return _serious("upstream-failed", "The gateway failed", words, _curl(case, cell))
+
+
+def _full(case: Case, cell: Cell) -> Diagnosis:
+    if SPENT.search(cell.words):
+        return _plan(case, cell)
+    tried = case.on(CHAT)
+    before = len(tried) > 1 and all(each.verdict == "full" for each in tried)
+    return _is_full(case, _said(cell), cell.retry_after_s, f"{UNKNOWN_YET} " if before else "")
+
+
+def _is_full(case: Case, said: str, wait: float | None, more: str = "") -> Diagnosis:
+    when = "It does not say for how long." if wait is None else f"It asks to wait {wait:g} s."
+    text = f"{case.base} is full ({said}). {when} {more}Calls through the plugin wait by themselves."
+    again = next_lines.doctor(case.target)
+    return _serious("full", "The gateway is full", text, again if wait is None else f"sleep {wait:g} && {again}")
+
+
+def _timeout(case: Case, cell: Cell) -> Diagnosis:
+    seen = cell.words.rstrip(". ")
+    words = f"{seen}. It is slow, or a firewall or a proxy swallows the request. The next line gives it a minute."
+    return _serious("timeout", "No answer in time", words, next_lines.doctor(case.target, "", "--timeout", "60"))
+
+
+def _connect(case: Case, cell: Cell) -> Diagnosis:
+    host = urlsplit(case.target.base.origin).hostname or ""
+    if NO_NAME in cell.words:
+        words = (
+            f"The name {host} is not known to this machine. Check its spelling; inside a company, check VPN and DNS."
+        )
+        return _serious("dns", "The name does not resolve", words, f"nslookup {shlex.quote(host)}")
+    if BY_PROXY in cell.words:
+        words = f"{cell.words.rstrip('. ')}. Check HTTPS_PROXY and HTTP_PROXY; the next line goes past the proxy."
+        return _serious("refused-connection", "The proxy does not connect", words, next_lines.export("NO_PROXY", host))
+    words = f"{cell.words.rstrip('. ')}. Nothing listens there: check host and port, and that the gateway runs."
+    line = f"curl -sS -o /dev/null -w '%{{http_code}}\\n' {shlex.quote(case.target.base.origin)}"
+    return _serious("refused-connection", "Nothing listens there", words, line)
+
+
+def _tls(case: Case, cell: Cell) -> Diagnosis:
+    advice, next_line = next(
+        (advice, line(case.target)) for pattern, advice, line in CERTIFICATES if pattern.search(cell.words)
+    )
+    return _serious("tls", "TLS fails", f"{cell.words.rstrip('. ')}. {advice}", next_line)
+
+
+def _plain_form(target: Target) -> str:
+    plain = str(target.base).replace("https://", "http://", 1)
+    return next_lines.doctor(target, plain) if target.base.private else next_lines.certificate(target)
+
+
+OUT_OF_DATE = """Its dates do not fit: the gateway has to renew the certificate, or the clock here is wrong. \
+The next line shows the time here, in UTC."""
+OTHER_NAME = "The certificate is for another name: use the name that it holds. The next line shows it."
+NOT_KNOWN = """Whoever signed it is not known here. If it is your own authority, name its file: SSL_CERT_FILE is read \
+by litellm and by the plugin."""
+YOURS = "The gateway wants a certificate of yours: SSL_CERTIFICATE names a PEM file with certificate and key."
+PERHAPS_PLAIN = """Perhaps this port speaks plain http, or a proxy stands between. The next line asks without TLS if \
+the address is a private one, and else shows what the port presents."""
+
+CERTIFICATES: tuple[tuple[re.Pattern[str], str, Callable[[Target], str]], ...] = (
+    (EXPIRED, OUT_OF_DATE, lambda target: "date -u"),
+    (ANOTHER_NAME, OTHER_NAME, next_lines.certificate),
+    (WANTS_OURS, YOURS, lambda target: next_lines.export("SSL_CERTIFICATE", "/path/to/your-client.pem")),
+    (UNKNOWN_ISSUER, NOT_KNOWN, lambda target: next_lines.export("SSL_CERT_FILE", "/path/to/your-ca.pem")),
+    (ANYTHING, PERHAPS_PLAIN, _plain_form),
+)
+"""What a failure of TLS says, the advice, the next line; the last row is for all others."""
+
+CAUSES: Mapping[str, Cause] = {
+    "full": _full,
+    "model": _model,
+    "forbidden": _forbidden,
+    "rejected": _rejected,
+    "broken": _failed,
+    "failed": _failed,
+    "broken-off": _failed,
+    "style": _key,
+    "base": _no_route,
+    "timeout": _timeout,
+    "tls": _tls,
+    "connect": _connect,
+}
+"""By the verdict that got furthest. A chat that is full counts as working, and `_full` is a note then."""
+
+
+# What is to be known besides ------------------------------------------------------------------------------------------
+
+
+def _chat_is_full(case: Case) -> Iterator[Diagnosis]:
+    """Every style that was let in was told to come back; or a later call was."""
+    cell = case.furthest
+    if case.works and cell is not None and cell.verdict == "full":
+        yield _full(case, cell)
+        return
+    full = [check for check in case.checks if check.outcome is Outcome.CAPACITY]
+    if full:
+        waits = [check.retry_after_s for check in full if check.retry_after_s is not None]
+        said = f"seen by {_listed(check.name for check in full)}"
+        yield _is_full(case, said, max(waits, default=None))
+
+
+def _checks_failed(case: Case) -> Iterator[Diagnosis]:
+    for check in case.checks if case.works else ():
+        if check.outcome is Outcome.FAIL:
+            model = f" with {check.model}" if check.model else ""
+            reason = check.words.rstrip(". ") or "no reason was given"
+            hint = f" What to do: {check.hint.rstrip('. ')}." if check.hint else ""
+            words = f"Chat works, and the check {check.name!r}{model} fails: {reason}.{hint}"
+            yield _serious("check-failed", f"The check {check.name!r} fails", words, _after_check(case, check))
+
+
+def _after_check(case: Case, check: Check) -> str:
+    kind = CHECK_KINDS.get(check.name)
+    return (
+        next_lines.models(case.target)
+        if kind is None
+        else next_lines.export(next_lines.model_variable(case.target, kind))
+    )
+
+
+def _clock(case: Case) -> Iterator[Diagnosis]:
+    skews = sorted(cell.skew_s for cell in case.sent if cell.skew_s is not None)
+    skew = skews[len(skews) // 2] if skews else 0.0
+    if abs(skew) > SKEWED_S:
+        minutes = f"{abs(skew) / 60:.0f} minutes {'ahead of' if skew > 0 else 'behind'}"
+        words = (
+            f"The gateway's clock is {minutes} that of this machine, so one of them is wrong. Certificates, signed "
+            "requests and times to come back depend on it. The next line shows the time here, in UTC."
+        )
+        yield _note("clock-skew", "The clocks differ", words, "date -u")
+
+
+def _style_of_its_own(case: Case) -> Iterator[Diagnosis]:
+    """Which styles chat takes, when it refuses some; a listing that takes another one misleads people."""
+    taken = _styles(cell for cell in case.on(CHAT) if cell.outcome in (Outcome.PASS, Outcome.CAPACITY))
+    refused = [name for name in _styles(case.on(CHAT), "style") if name not in (*taken, NONE)]
+    if not case.works or not refused:
+        return
+    misleading = [name for name in refused if name in _styles(case.passing(LISTING))]
+    plain = [name for name in refused if name not in misleading]
+    parts = [f"chat takes {_listed(taken)}"]
+    if misleading:
+        verb, is_refused = ("works", "is refused") if len(misleading) == 1 else ("work", "are refused")
+        parts.append(f"{_listed(misleading)} {verb} for the listing but {is_refused} on chat")
+    if plain:
+        parts.append(f"{_listed(plain)} {'is' if len(plain) == 1 else 'are'} refused")
+    words = f"Seen here: {'; '.join(parts)}. The plugin finds that out by itself."
+    yield _note("one-style", "Not every style is taken", words)
+
+
+def _listing_is_public(case: Case) -> Iterator[Diagnosis]:
+    if case.public_listing and case.target.key is not None and case.works and case.examined.works_style != NONE:
+        words = "The listing is given to everybody, without a key. That it is readable says nothing about yours."
+        yield _note("public-listing", "The listing is public", words)
+
+
+def _nothing_listed(case: Case) -> Iterator[Diagnosis]:
+    if case.works and case.on(LISTING) and case.examined.listing is None:
+        reason = min(case.on(LISTING), key=lambda cell: _distance(cell.verdict))
+        words = (
+            f"There is no listing that can be read ({_said(reason)}). Chat works with the id "
+            f"{case.examined.models.text!r}; each call has to name one, and nothing can be chosen for you."
+        )
+        model = case.target.models.text
+        line = "" if model else next_lines.export(next_lines.model_variable(case.target))
+        yield _note("no-listing", "No listing", words, line)
+
+
+def _without_tls(case: Case) -> Iterator[Diagnosis]:
+    target = case.target
+    if target.key is not None and not target.base.guarded:
+        words = (
+            "The key travels over plain http to a public address, where anybody on the way can read it. It was sent "
+            f"to {case.base} in one style only. Use https if the gateway has it."
+        )
+        host = urlsplit(target.base.origin).hostname or ""
+        secure = f"https://{f'[{host}]' if ':' in host else host}{target.base.path}"
+        yield _note("plain-http", "The key is not encrypted", words, next_lines.doctor(target, secure))
+
+
+def _on_the_other_form(case: Case) -> Iterator[Diagnosis]:
+    works = case.examined.works_base
+    if case.works and works != case.base:
+        words = (
+            f"Chat is at {works} and not at {case.base}. The plugin finds it by itself; with the base below it has "
+            "nothing to find."
+        )
+        line = (
+            ""
+            if next_lines.holds_secret(case.target)
+            else next_lines.export(next_lines.base_variable(case.target), works)
+        )
+        yield _note("other-form", "It lives at the other form of the base", words, line)
+
+
+NOTES: tuple[Note, ...] = (
+    _chat_is_full,
+    _checks_failed,
+    _without_tls,
+    _clock,
+    _on_the_other_form,
+    _style_of_its_own,
+    _listing_is_public,
+    _nothing_listed,
+)
+
+
+def _curl(case: Case, cell: Cell) -> str:
+    return next_lines.curl_chat(case.examined, cell.style, cell.api_base)
+
+
+def _styles(cells: Iterable[Cell], verdict: str = "") -> list[str]:
+    """The styles of cells, each once; of those with a verdict, when one is given."""
+    return list(dict.fromkeys(cell.style for cell in cells if verdict in ("", cell.verdict)))
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = [*names] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(names)

@@ -1,0 +1,83 @@
+"""The lines that the doctor tells people to type. Pure. A name from a gateway or a base is quoted for the shell.
+
+A key appears as its variable alone, and so does a base that holds a user, a password or a query.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from urllib.parse import urlsplit
+
+from ..credentials import BASIC, NONE, header_for
+from .targets import Examined, Target
+
+KEY, BASE = "LITELLM_GATEWAY_API_KEY", "LITELLM_GATEWAY_API_BASE"
+
+
+def key_variable(target: Target) -> str:
+    """The environment variable that holds, or should hold, the key of this base."""
+    return target.key_name or base_variable(target).replace("API_BASE", "API_KEY")
+
+
+def base_variable(target: Target) -> str:
+    """The one that holds, or should hold, the base itself."""
+    return target.base_name or BASE
+
+
+def model_variable(target: Target, kind: str = "text") -> str:
+    """The one that names a model of this base, for "text", "vlm" or "tools"."""
+    return base_variable(target).replace("API_BASE", f"{kind.upper()}_MODEL")
+
+
+def holds_secret(target: Target) -> bool:
+    """Whether the base itself holds something that no line may show."""
+    return bool(target.base.userinfo or target.base.query)
+
+
+def export(variable: str, value: str = "") -> str:
+    """`export NAME=value`; without a value, one to fill in."""
+    return f"export {variable}={shlex.quote(value) if value else '...'}"
+
+
+def base_word(target: Target) -> str:
+    """The base as a word of a command line."""
+    return f'"${base_variable(target)}"' if holds_secret(target) else shlex.quote(str(target.base))
+
+
+def doctor(target: Target, base: str = "", *more: str) -> str:
+    """`litellm-gateway doctor BASE --key-env NAME`, of another base when one is given."""
+    word = shlex.quote(base) if base else base_word(target)
+    key = ("--key-env", target.key_name) if target.key_name else ()
+    return " ".join(("litellm-gateway doctor", word, *key, *more))
+
+
+def models(target: Target) -> str:
+    """`litellm-gateway models BASE`."""
+    return f"litellm-gateway models {base_word(target)}"
+
+
+def curl_chat(examined: Examined, style: str, base: str) -> str:
+    """The chat call of the matrix by hand, with the key's variable in the place of the key."""
+    target = examined.target
+    body = {"model": examined.models.text or "default", "messages": [{"role": "user", "content": "hello"}]}
+    where = shlex.quote(f"{base}/chat/completions")
+    data = shlex.quote(json.dumps(body, ensure_ascii=False))
+    return f"curl -sS {where} {_credential(target, style)}-H 'Content-Type: application/json' -d {data}"
+
+
+def _credential(target: Target, style: str) -> str:
+    if target.key is None or style == NONE:
+        return ""
+    if style == BASIC:
+        return f'-u "${key_variable(target)}" '
+    name, value = header_for(style, f"${key_variable(target)}") or ("", "")
+    return f'-H "{name}: {value}" '
+
+
+def certificate(target: Target) -> str:
+    """Shows the dates and the names of the certificate that the gateway presents."""
+    parts = urlsplit(target.base.origin)
+    where = shlex.quote(f"{parts.hostname}:{parts.port or 443}")
+    shown = "openssl x509 -noout -subject -issuer -dates -ext subjectAltName"
+    return f"openssl s_client -connect {where} -servername {shlex.quote(parts.hostname or '')} </dev/null | {shown}"
