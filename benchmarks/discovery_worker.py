@@ -29,8 +29,8 @@ from .memory_worker import resident_mb
 from .server import Requests, answer
 
 if TYPE_CHECKING:
-    from litellm_gateway_plugin.auto_router import Choice
     from litellm_gateway_plugin.catalogue import Listing
+    from litellm_gateway_plugin.choosing import Choice
     from litellm_gateway_plugin.handle import Gateway
 
 BASES, MODELS, MANY = 20, 500, 20_000
@@ -165,8 +165,8 @@ def timed(task: Callable[[], Any]) -> tuple[dict[str, float], Any]:
 def choice() -> Choice:
     """What `auto_router_from_env(max_bases=20)` makes its Router from."""
     from litellm_gateway_plugin import install
-    from litellm_gateway_plugin.auto_router import Choice
     from litellm_gateway_plugin.candidates import wanted
+    from litellm_gateway_plugin.choosing import Choice
     from litellm_gateway_plugin.survey import labelled
 
     gateway = install()
@@ -177,11 +177,13 @@ def survey() -> dict[str, Any]:
     """The first look, what is made of it, the next one, for which no listing has to be read, and one that reads all."""
     import litellm
 
+    from litellm_gateway_plugin.auto_router import model_list
+
     made = choice()
     seconds = json.loads(sys.stdin.readline())["seconds"]
     first, findings = timed(lambda: made.survey(seconds, anew=True).wait())
     planning, plan = timed(lambda: made.plan(findings))
-    routing, _ = timed(lambda: litellm.Router(model_list=plan.model_list("text")))
+    routing, _ = timed(lambda: litellm.Router(model_list=model_list(plan, "text")))
     later, found = timed(lambda: made.survey(seconds, anew=False).wait())
     ordering, _ = timed(lambda: made.again(found, plan.ranked))
     begun, anew = timed(lambda: made.survey(seconds, anew=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -88,3 +89,11 @@ def outcome(module: str, *arguments: str) -> Any:
     """What a program prints, read as JSON."""
     with Program(module, *arguments) as program:
         return program.heard()
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody has taken yet."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port

@@ -10,6 +10,8 @@ import tempfile
 import time
 from types import TracebackType
 
+from .processes import free_port
+
 PROGRAM = "redis-server"
 START_SECONDS = 10.0
 
@@ -23,7 +25,7 @@ class Redis:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="benchmarks-redis-")
-        self._port = _free_port()
+        self._port = free_port()
         options = {
             "--port": str(self._port),
             "--bind": "127.0.0.1",
@@ -70,10 +72,3 @@ class Redis:
         self._process.kill()
         self._process.wait()
         self._folder.cleanup()
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

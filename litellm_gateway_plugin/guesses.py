@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ class DiskGuesses:
         with self._lock:
             entries = self._read() | {name: entry}
             self._entries = dict(list(entries.items())[-MAX_ENTRIES:])
+            self._write(self._entries)
+
+    def all(self) -> dict[tuple[str, str], Route]:
+        """Every route in the file, by base and surface, as it is now."""
+        named = ((name.rpartition("|"), route_of(entry)) for name, entry in self._read().items())
+        return {(base, surface): route for (base, _, surface), route in named if route is not None}
+
+    def remove(self, names: Collection[tuple[str, str]]) -> None:
+        """Take routes out of the file, by base and surface; what cannot be written is a warning."""
+        with self._lock:
+            gone = {f"{base}|{surface}" for base, surface in names}
+            self._entries = {name: entry for name, entry in self._read().items() if name not in gone}
             self._write(self._entries)
 
     def after_fork(self) -> None:

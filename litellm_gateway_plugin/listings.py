@@ -209,16 +209,23 @@ class DiskShelf:
 
     def recall(self, base: str, key: str | None) -> tuple[bytes, float] | None:
         """A packed listing and the moment when it was read; None without one that is of use."""
-        path = self.folder / file_name(base, key)
+        found = self.read(self.folder / file_name(base, key))
+        return found if found is not None and self._now() - found[1] < OLDEST_S else None
+
+    def read(self, path: Path) -> tuple[bytes, float] | None:
+        """The packed listing in a file, however old, and the Unix second in which it was read; None without one."""
         try:
             with path.open("rb") as file:
-                packed, read_at = taken(file.read(MOST_BYTES))
+                return taken(file.read(MOST_BYTES))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             self._warn("read", error)
             return None
-        return (packed, read_at) if self._now() - read_at < OLDEST_S else None
+
+    def files(self, base: str) -> list[Path]:
+        """Where the listings of a base are kept, one for each key."""
+        return sorted(self.folder.glob(f"{file_name(base, None).partition('-')[0]}-*"))
 
     def note(self, base: str, key: str | None, packed: bytes) -> None:
         """Replace the file in one step (mkstemp gives mode 0600)."""
@@ -254,7 +261,7 @@ class DiskShelf:
 
 def labelled(packed: bytes, read_at: float) -> bytes:
     """A packed listing as it lies on a shelf, with the Unix second in which it was read."""
-    return HEADER + f"{read_at:.0f}\n".encode() + packed
+    return HEADER + f"{int(read_at)}\n".encode() + packed  # never rounded up: it would have been read in the future
 
 
 def taken(content: bytes) -> tuple[bytes, float]:

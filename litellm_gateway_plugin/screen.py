@@ -16,6 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from .printable import printable
+
 INDENT = "  "
 NAME_WIDTH = 10
 MIN_WIDTH = 30
@@ -25,11 +27,6 @@ PLAIN = str.maketrans({"–": "-", "—": "-", "…": "...", "‘": "'", "’": 
 
 Piece = tuple[str, str]
 """A text and its style."""
-
-
-def printable(text: str) -> str:
-    """The text without control characters; its lines stay."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
 class Screen:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..screen import printable
+from ..printable import one_line, printable
 from .report import Cell, Check, Diagnosis, DoctorReport, GatewayReport, Outcome
-from .shown import RESULTS, SNIPPETS, number, one_line, reason, status
+from .shown import RESULTS, SNIPPETS, number, reason, status
 
 SURFACE_NAMES = {"models": "MODELS", "chat/completions": "CHAT"}
 STYLE_NAMES = {"bearer": "auth_bearer", "raw": "auth_raw", "basic": "auth_basic"}

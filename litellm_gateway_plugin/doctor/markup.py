@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ..screen import printable
+from ..printable import printable
 
 VOID = frozenset({"meta", "rect"})
 """Elements of ours that have no content and no end tag, or that SVG lets end at once."""

@@ -163,7 +163,7 @@ def outcome_of(examined: Examined, checks: Sequence[Check]) -> Outcome:
 
 def exit_status(gateways: Sequence[GatewayReport], installation: Sequence[Check]) -> Exit:
     """One failure is a failure; without one, a full gateway is told apart."""
-    outcomes = {each.outcome for each in (*gateways, *installation)}
+    outcomes = {*(each.outcome for each in gateways), *(check.outcome for check in installation)}
     if Outcome.FAIL in outcomes:
         return Exit.FAILED
     return Exit.FULL if Outcome.CAPACITY in outcomes else Exit.GOOD

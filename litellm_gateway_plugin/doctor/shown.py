@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..screen import printable
+from ..printable import one_line
 from .report import Cell, Check, Exit, GatewayReport, Outcome
 
 SURFACES = {"models": "listing", "chat/completions": "chat"}
@@ -52,11 +52,6 @@ class Said:
     status: str
     words: str
     to: str
-
-
-def one_line(text: str) -> str:
-    """The text on one line, without control characters."""
-    return " ".join(printable(text).split())
 
 
 def number(value: float) -> str:

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from litellm_gateway_plugin.doctor.report import Check, DoctorReport, Exit, Outcome
 from litellm_gateway_plugin.doctor.table import show
-from litellm_gateway_plugin.screen import Screen, printable
+from litellm_gateway_plugin.printable import printable
+from litellm_gateway_plugin.screen import Screen
 from tests.support.doctor_reports import (
     CHAT,
     FAIL,

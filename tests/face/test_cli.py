@@ -7,21 +7,44 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from litellm_gateway_plugin import __version__
-from litellm_gateway_plugin.cli import main
-from litellm_gateway_plugin.errors import InvalidInput
+from litellm_gateway_plugin import __version__, commands
+from litellm_gateway_plugin.cli import COMMANDS, main
+from litellm_gateway_plugin.errors import ConnectFailed, GatewayError, InvalidInput
 from litellm_gateway_plugin.testing import FAKE_KEY, PickyGateway
+from tests.support.command_line import imported
 
 
 def test_help_shows_the_one_line_and_the_names_in_the_environment() -> None:
     shown = CliRunner().invoke(main, ["--help"])
     assert shown.exit_code == 0
-    for word in ("litellm_gateway_plugin.install()", "LITELLM_GATEWAY_API_BASE", "CHUTES_API_KEY", "NO_COLOR", "demo"):
+    for word in ("litellm_gateway_plugin.install()", "LITELLM_GATEWAY_API_BASE", "CHUTES_API_KEY", "NO_COLOR"):
         assert word in shown.output
+
+
+def test_help_says_what_to_type_when() -> None:
+    shown = CliRunner().invoke(main, ["--help"]).output
+    _, _, told = shown.partition("What to type when ...")
+    for line in ("litellm-gateway models", "run -- ", "router --yaml", "profiles clear", "demo"):
+        assert line in told
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_teaches(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"])
+    assert shown.exit_code == 0
+    assert f"litellm-gateway {name}" in shown.output.partition("\n")[2]  # an example, besides the usage
+    assert "Exit status: " in shown.output
+
+
+def test_every_module_of_a_command_is_in_the_group() -> None:
+    folder = Path(commands.__path__[0])
+    defined = {path.stem for path in folder.glob("*.py") if "def command(" in path.read_text("utf-8")}
+    assert defined == set(COMMANDS)
 
 
 def test_help_of_the_demonstration_names_what_it_needs() -> None:
@@ -44,25 +67,23 @@ def test_wrong_use_ends_with_status_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(main, arguments).exit_code == 2
 
 
-@pytest.mark.parametrize("argument", ["--help", "--version"])
-def test_help_imports_nothing_heavy(argument: str) -> None:
-    program = (
-        "import sys\n"
-        "from litellm_gateway_plugin.cli import main\n"
-        f"main([{argument!r}], standalone_mode=False)\n"
-        "print([name for name in ('litellm', 'httpx', 'pydantic', 'rich', 'aiohttp') if name in sys.modules])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["profiles", "clear", "--help"]]
+)
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    assert imported(arguments) == []
 
 
-def test_an_error_of_ours_is_one_message_and_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "status"), [(ConnectFailed("That\x1b[31m cannot be."), 1), (InvalidInput("That [31m cannot be."), 2)]
+)
+def test_an_error_of_ours_is_one_message(monkeypatch: pytest.MonkeyPatch, error: GatewayError, status: int) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise InvalidInput("That cannot be.")
+        raise error
 
     monkeypatch.setattr("litellm_gateway_plugin.demo.run", fail)
     shown = CliRunner().invoke(main, ["demo"])
-    assert (shown.exit_code, shown.stderr) == (1, "Error: That cannot be.\n")
+    assert (shown.exit_code, shown.stderr) == (status, "Error: That [31m cannot be.\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process alone")

@@ -178,7 +178,7 @@ class TestAGatewayOfTheUsers:
     def test_a_base_that_is_no_url(self, env: pytest.MonkeyPatch) -> None:
         name(env, "nonsense")
         result = demo()
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "is not a URL" in result.stderr
 
 
