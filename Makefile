@@ -82,7 +82,7 @@ clients: env-test ## install each library of CLIENTS beside the plugin and run i
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi
 
 proxy-venv: ## the environment with the real LiteLLM proxy, for the tests marked "proxy" (about 600 MB)
-	@scripts/venv .proxy-venv "the LiteLLM proxy" -e . "litellm[proxy]" prisma
+	@scripts/venv .proxy-venv "the LiteLLM proxy" -e . "litellm[proxy]" prisma openai anthropic redis
 
 litserve-venv: ## the environment with a real LitServe, for the tests that start one (about 40 MB)
 	@scripts/venv .litserve-venv "LitServe" litserve

@@ -16,6 +16,7 @@ from .calls import Facts, leave_facts
 from .doors import ALIASES, OPENAI_NAMES, PROVIDER, door_for, is_foreign, is_stray
 from .errors import InvalidInput
 from .litellm_errors import CARRIED, to_litellm
+from .proxy_calls import Settled, as_configured, brings_key, failure_headers
 from .routing import choose
 from .urls import parse_base
 
@@ -44,10 +45,9 @@ class GatewayCallback(CustomLogger):
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any] | None:
         """Set the provider of a call that is ours; leave every other one as it is."""
         installation = self._installation()
-        kind = getattr(call_type, "value", call_type)
-        if installation is None or kind not in OURS or any(kwargs.get(name) for name in MOCKS):
+        if installation is None:
             return None
-        installation.repair()
+        asked, kwargs = kwargs, as_configured(kwargs)
         logging_obj = kwargs.get("litellm_logging_obj")
         model = kwargs.get("model") or getattr(logging_obj, "model", None)
         if not isinstance(model, str) or kwargs.get("azure") or kwargs.get("deployment_id"):
@@ -56,7 +56,11 @@ class GatewayCallback(CustomLogger):
         provider = kwargs.get("custom_llm_provider")
         door = door_for(installation.gateway, model, provider, base, installation.names)
         if door is None:
-            return None
+            return _left_alone(asked, provider, installation.names)
+        kind = getattr(call_type, "value", call_type)
+        if kind not in OURS or any(kwargs.get(name) for name in MOCKS):
+            return kwargs if kwargs is not asked else None
+        installation.repair()
         _check(base, model)
         installation.saw((model,) if not door.prefix else ())
         if not base:
@@ -124,6 +128,35 @@ class GatewayCallback(CustomLogger):
         report = details.get(NAME) if isinstance(details, dict) else None
         return headers_of(report) if isinstance(report, dict) else None
 
+    async def async_pre_call_hook(
+        self,
+        user_api_key_dict: Any,
+        cache: Any,  # noqa: ARG002  litellm's own
+        data: dict[str, Any],
+        call_type: Any,  # noqa: ARG002  as above
+    ) -> dict[str, Any]:
+        """Take a key that a client of the proxy brings out of its request, before the Router sees it.
+
+        The Router makes a deployment with that key, and before litellm 1.105 leaves it in the group for all clients.
+        """
+        installation = self._installation()
+        team = getattr(user_api_key_dict, "team_id", None)
+        if installation is not None and brings_key(installation.gateway, data, team):
+            del data["api_key"]
+        return data
+
+    async def async_post_call_failure_hook(
+        self,
+        request_data: dict[str, Any],  # noqa: ARG002  litellm's own
+        original_exception: Exception,
+        user_api_key_dict: Any,  # noqa: ARG002  as above
+        traceback_str: str | None = None,  # noqa: ARG002  as above
+    ) -> None:
+        """Leave the headers of the LiteLLM proxy's answer on the exception, where the proxy looks for them first."""
+        headers = failure_headers(original_exception)
+        if headers is not None:
+            original_exception.headers = headers  # type: ignore[attr-defined]  # litellm reads it from any exception
+
     def _note_refusal(self, kwargs: dict[str, Any]) -> None:
         installation = self._installation()
         error: Any = kwargs.get("exception")
@@ -146,6 +179,11 @@ def _check(base: Any, model: str) -> None:
         raise to_litellm(error, model, PROVIDER) from None
 
 
+def _left_alone(asked: dict[str, Any], provider: str | None, names: frozenset[str]) -> dict[str, Any] | None:
+    """A call that is litellm's own: no client of the proxy makes it ours by a provider's name, with its key."""
+    return {**asked, "custom_llm_provider": provider} if asked.get("custom_llm_provider") in names else None
+
+
 def _taken(kwargs: dict[str, Any], kind: str, prefix: str, names: frozenset[str]) -> dict[str, Any]:
     taken = dict(kwargs)
     taken["custom_llm_provider"] = _provider(kwargs, names)
@@ -166,9 +204,9 @@ def _provider(kwargs: dict[str, Any], names: frozenset[str]) -> str | None:
     """The name to set: the caller's, when it is ours; none when the id says it, since litellm cuts that off."""
     given = kwargs.get("custom_llm_provider")
     if given in names and given not in ALIASES:
-        return str(given)
+        return Settled(given)
     model = kwargs.get("model")
-    return None if isinstance(model, str) and model.startswith(f"{PROVIDER}/") else PROVIDER
+    return None if isinstance(model, str) and model.startswith(f"{PROVIDER}/") else Settled(PROVIDER)
 
 
 def _chat(taken: dict[str, Any], facts: Facts) -> None:

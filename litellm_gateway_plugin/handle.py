@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import math
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +39,9 @@ from .wire import Clients, WireOptions
 
 LISTING_TIMEOUT_S = 10.0
 """Seconds for reading a listing."""
+
+HEAR_S = 0.1
+"""Seconds for which a first request waits, at most, for what other processes have learnt."""
 
 DOWN_S = 5.0
 """Seconds for which a gateway to which nobody could connect counts as no alternative for a full one."""
@@ -146,6 +153,9 @@ class Gateway:
 
     def send(self, job: Job) -> Result:
         """Serve a job from a thread. Raises `errors.GatewayError`."""
+        news = self._news_of(job.ask)
+        if news is not None:
+            concurrent.futures.wait([news], HEAR_S)
         try:
             result = self.engine.send(job)
         except ConnectFailed:
@@ -156,6 +166,10 @@ class Gateway:
 
     async def asend(self, job: Job) -> Result:
         """Serve a job from a coroutine. Raises `errors.GatewayError`."""
+        news = self._news_of(job.ask)
+        if news is not None:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.wrap_future(news), HEAR_S)
         try:
             result = await self.engine.asend(job)
         except ConnectFailed:
@@ -211,6 +225,10 @@ class Gateway:
     def down_for(self, origin: str) -> float:
         """Seconds for which a Router had better ask another gateway: nobody could connect to this one a moment ago."""
         return max(0.0, self._down_until.get(origin, 0.0) - time.monotonic())
+
+    def _news_of(self, ask: Ask) -> Future[None] | None:
+        """What other processes have learnt of an upstream that is new to this one; None when nobody can tell."""
+        return self.sharer.hear() if self.sharer is not None and self.memory.is_new(ask) else None
 
     def _is_down(self, ask: Ask) -> None:
         self._down_until.put(ask.base.origin, time.monotonic() + DOWN_S)

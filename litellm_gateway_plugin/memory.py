@@ -104,6 +104,13 @@ class Memory:
         """The route that is known to work for this profile, or None."""
         return self._proven.get(ask.profile)
 
+    def is_new(self, ask: Ask) -> bool:
+        """Whether nothing is known here by which a first attempt could be better than any."""
+        profile = ask.profile
+        if profile in self._proven or profile in self._open or profile in self._refused or profile in self._likely:
+            return False
+        return not (self._elsewhere(profile) or self._recalled(ask, NONE))
+
     def claim(self, ask: Ask, ahead: Probe | None) -> Claim | Spent:
         """What this caller may do now.
 

@@ -79,6 +79,16 @@ def group_of(router: Any, group: str, asked: Mapping[str, Any]) -> Sequence[Mapp
     return _group(router, RouterCall(group, "", team))
 
 
+def deployments_named(group: str, team: str | None = None) -> list[Mapping[str, Any]]:
+    """Every deployment that a Router would choose from for a name; to be read only.
+
+    Args:
+        group: the name that is asked for.
+        team: of the proxy's caller.
+    """
+    return [each for router in _routers() for each in _group(router, RouterCall(group, "", team))]
+
+
 def router_of(deployment: str) -> Any:
     """The Router that has a deployment, to be read only; None when no Router knows it."""
     return next((router for router in _routers() if _deployment(router, deployment) is not None), None)

@@ -22,6 +22,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,7 @@ class Sharer:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._nudges: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._hearing: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
         self._is_nudged = False
         self._tried = threading.Event()
 
@@ -273,6 +275,15 @@ class Sharer:
         if not self._is_nudged:
             self._is_nudged = True
             self._nudges.put(None)
+
+    def hear(self) -> Future[None] | None:
+        """Have the guesses of the others read, now; done when they are. None while there is no Redis to ask."""
+        if self._link is None:
+            return None
+        heard: Future[None] = Future()
+        self._hearing.put(heard)
+        self.nudge()
+        return heard
 
     def close(self) -> None:
         """Say farewell to the others and end, soon."""
@@ -325,8 +336,8 @@ class Sharer:
             self._gate.learn(link.sync(told))
             self._told_at = self._clock()
             self._rest_s = REST * (self._told_at - begun)
-        if link.has_guesses:
-            self.guesses.learn(link.guesses())
+        if link.has_guesses or not self._hearing.empty():
+            self._read_guesses(link)
         notes = self.guesses.news()
         if notes:
             link.note(notes)
@@ -334,6 +345,15 @@ class Sharer:
         if busy:
             return max(PERIOD_S, self._rest_s)
         return QUIET_PERIOD_S if told else None
+
+    def _read_guesses(self, link: Link) -> None:
+        hearing = [self._hearing.get() for _ in range(self._hearing.qsize())]
+        try:
+            self.guesses.learn(link.guesses())
+        finally:
+            for each in hearing:
+                if each.set_running_or_notify_cancel():  # else nobody waits any more
+                    each.set_result(None)
 
     def _connect(self) -> Link:
         link = Link(self._url, self._clock)

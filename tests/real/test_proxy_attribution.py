@@ -16,7 +16,6 @@ import pytest
 
 from litellm_gateway_plugin.testing import Manners, PickyGateway
 from tests.support.litellm_proxy import LiteLLMProxy, proxy_venv
-from tests.support.nginx import free_port
 
 pytestmark = [
     pytest.mark.proxy,
@@ -84,7 +83,10 @@ def house() -> Iterator[House]:
         two = upstream("two", "bearer", "test/two")
         busy = upstream("busy", "bearer", "test/busy")
         busy.full(retry_after="60", headers=lies)
-        dead = f"http://127.0.0.1:{free_port()}/v1"
+        # it takes the request and closes; one to which nobody could connect would be passed over for a while
+        dying = stack.enter_context(PickyGateway(Manners(key=f"{SECRET}-dead", models=("test/one",))))
+        dying.fault("close-before-head", times=None)
+        dead = dying.base()
         at_one, at_two, at_busy = ({"api_base": each.base(), "api_key": each.manners.key} for each in (one, two, busy))
         deployments: list[tuple[str, dict[str, Any]]] = [
             ("plain", {"model": "gateway/test/one", **at_one}),
