@@ -1,7 +1,8 @@
 """The command line, `litellm-gateway`: the group of all commands, each a module in `commands/`, imported when needed.
 
 Every command ends with status 0 when all went well, 1 with one message when something failed, 2 when it was used
-wrongly (click's own convention), and 130 after Ctrl-C. No message holds a credential, and none is a traceback.
+wrongly (click's own convention), and 130 after Ctrl-C; the doctor also with 3, when a gateway is full. No message holds
+a credential, and none is a traceback.
 """
 
 from __future__ import annotations
@@ -110,5 +111,6 @@ def main() -> None:
         a gateway has changed its manners             litellm-gateway profiles clear BASE
         you want to see it work                       litellm-gateway demo
 
-    Exit status of every command: 0 all went well, 1 something failed, 2 wrong use, 130 after Ctrl-C.
+    Exit status of every command: 0 all went well, 1 something failed, 2 wrong use, 130 after Ctrl-C; of doctor also 3,
+    when a gateway is full.
     """

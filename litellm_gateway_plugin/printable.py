@@ -11,3 +11,8 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The text on one line, without control characters."""
     return " ".join(printable(text).split())
+
+
+def counted(number: int, what: str) -> str:
+    """How many of something: "1 model", "2 models"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

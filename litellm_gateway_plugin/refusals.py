@@ -7,9 +7,14 @@ words with every copy of the key taken out.
 from __future__ import annotations
 
 import json
+import string
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypedDict
+from urllib.parse import quote
 
 from .answers import Answer, looks_like_html, shorten
 from .capacity import retry_after
@@ -40,6 +45,15 @@ PLAIN: dict[Verdict, tuple[type[Answered], str]] = {
     Verdict.FAILED: (UpstreamFailed, "The gateway failed"),
 }
 """The errors that add nothing to what the gateway said, and how their sentence begins."""
+
+PIECE = 9
+"""Letters of a key that are taken out wherever they stand together: some gateways quote a part of it."""
+
+LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+"""In contrast to `str.lower` it keeps the length of a text."""
+
+URL_SAFE = str.maketrans("+/", "-_")
+"""Base64 as URLs and tokens have it (RFC 4648, section 5)."""
 
 
 class Facts(TypedDict):
@@ -170,16 +184,38 @@ def without_secrets(text: str, ask: Ask) -> str:
     """A text with every secret of the call taken out."""
     for secret in ask.secrets:
         text = without_key(text, secret)
-    return text
+    return without_pieces(text, ask.key)
 
 
 def without_key(text: str, key: str | None) -> str:
-    """A text with every copy of the key taken out, as it is or as JSON may write it (PHP escapes slashes)."""
+    """A text with every copy of the key taken out, as it is or as JSON, URLs and base64 write it."""
     if key is None or len(key) <= 3:
         return text
-    for copy in (key, json.dumps(key)[1:-1], key.replace("/", "\\/")):
+    for copy in _spellings(key):
         text = text.replace(copy, "[key]")
     return text
+
+
+def without_pieces(text: str, key: str | None) -> str:
+    """A text with every piece of `PIECE` letters of the key taken out, in whatever spelling and case."""
+    if key is None or len(key) < PIECE:
+        return text
+    spelt = [spelling.translate(LOWER) for spelling in _spellings(key)]
+    pieces = {each[start : start + PIECE] for each in spelt for start in range(len(each) - PIECE + 1)}
+    lowered, hidden = text.translate(LOWER), bytearray(len(text))
+    for start in range(len(text) - PIECE + 1):
+        if lowered[start : start + PIECE] in pieces:
+            hidden[start : start + PIECE] = b"1" * PIECE
+    runs = groupby(zip(text, hidden, strict=True), itemgetter(1))
+    return "".join("[key]" if is_hidden else "".join(letter for letter, _ in run) for is_hidden, run in runs)
+
+
+def _spellings(key: str) -> tuple[str, ...]:
+    """A key as texts may write it: PHP escapes slashes, and base64 depends on how many bytes stand before."""
+    raw = key.encode("utf-8", "replace")
+    coded = [b64encode(bytes(before) + raw).decode()[cut:].rstrip("=") for before, cut in ((0, 0), (1, 2), (2, 3))]
+    plain = (key, json.dumps(key)[1:-1], key.replace("/", "\\/"), quote(key, safe=""))
+    return (*plain, *coded, *(each.translate(URL_SAFE) for each in coded))
 
 
 def facts(ask: Ask, base: str, answer: Answer) -> Facts:
@@ -192,5 +228,5 @@ def _harmless(answer: Answer, ask: Ask) -> dict[str, str]:
     return {
         name: value[:1000]
         for name, value in answer.headers.items()
-        if name not in ("set-cookie", "cookie", "authorization") and not any(secret in value for secret in ask.secrets)
+        if name not in ("set-cookie", "cookie", "authorization") and without_secrets(value, ask) == value
     }

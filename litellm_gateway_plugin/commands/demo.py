@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from . import options
+
 
 @click.command(short_help="See it work.")
 @click.option(
@@ -11,14 +13,7 @@ import click
     metavar="ID",
     help="The model to call: an id that the gateway lists. Default: the first chat model listed.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=120,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long each call may take.",
-)
+@options.timeout(120, "How long each call may take.")
 def command(model: str | None, timeout: float) -> None:
     """See it work: what a call sends, what is negotiated, what comes back.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from . import output
+from ..printable import counted
+from . import options, output
 
 if TYPE_CHECKING:
     from ..doctor.report import DoctorReport
@@ -28,14 +31,7 @@ CHECKS = ("direct_json", "stream", "tools", "picture", "embeddings", "router", "
 @click.option("--all", "every", is_flag=True, help="Every style on every form of the base, needed or not.")
 @click.option("--quick", is_flag=True, help="Only the matrix: nothing goes through litellm.")
 @click.option("--skip", multiple=True, type=click.Choice(CHECKS), help="Leave a check out; several times for several.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=30,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long each request may take.",
-)
+@options.timeout(30, "How long each request may take.")
 @click.option("--snippets", is_flag=True, help="Print code and configuration to paste, too.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: docs/doctor.schema.json says what is in it.")
 @click.option(
@@ -86,23 +82,23 @@ def command(
 
     if key_env is not None and not bases:
         raise click.UsageError("--key-env is the key for typed bases: type one, or leave it out.")
-    if html is not None and not html.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {html.parent}.", param_hint="--html")
+    if html is not None:
+        with _writing(html):  # before anything is sent
+            html.open("a").close()
     named = Models(*(each.strip() for each in (model, vlm_model, tools_model, embedding_model)))
     targets = targets_of(load_settings(), os.environ, bases, key_env, named)
-    options = Options(every, quick, timeout, skip)
-    announced = announce(targets, options)
-    output.complain(f"{_gateways(len(targets))}. {announced}")
+    chosen = Options(every, quick, timeout, skip)
+    announced = announce(targets, chosen)
+    output.complain(f"{counted(len(targets), 'gateway')}. {announced}")
     with output.screen(stderr=True).working("Asking") as tell:
-        report = run(targets, options, announced, tell)
+        report = run(targets, chosen, announced, tell)
     _print(report, as_json=as_json, snippets=snippets)
     if html is not None:
-        _write_page(report, html)
+        from ..doctor.page import page
+
+        with _writing(html):
+            html.write_text(page(report), encoding="utf-8")
     raise click.exceptions.Exit(int(report.exit_status))
-
-
-def _gateways(count: int) -> str:
-    return f"{count} gateway{'' if count == 1 else 's'}"
 
 
 def _print(report: DoctorReport, *, as_json: bool, snippets: bool) -> None:
@@ -118,10 +114,9 @@ def _print(report: DoctorReport, *, as_json: bool, snippets: bool) -> None:
         click.echo("\n".join(lines(report, snippets=snippets)))
 
 
-def _write_page(report: DoctorReport, path: Path) -> None:
-    from ..doctor.page import page
-
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        path.write_text(page(report), encoding="utf-8")
+        yield
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be written: {error.strerror}.", param_hint="--html") from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..printable import counted
 from . import output
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def command(
     for shelf in failed:
         output.complain(f"{shelf.target.label}: no listing: {shelf.error}")
     if len(failed) < len(shelves) and not any(shelf.models for shelf in shelves):
-        output.complain("No listed model is of that sort.")
+        listed = any(shelf.listed for shelf in shelves)
+        output.complain("No listed model is of that sort." if listed else "No model is listed.")
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -144,13 +146,15 @@ def _read(gateway: Gateway, targets: Sequence[Target], keep: Keep, refresh: bool
 
 
 def _shelf(target: Target, flight: concurrent.futures.Future[Listing], keep: Keep) -> Shelf:
+    from ..credentials import NONE
+    from ..doctor.probes import LISTING, Probe, ask_of, harmless
     from ..errors import GatewayError
     from .asking import advice
 
     if not flight.done():
         return Shelf(target, error=f"no answer within {WAIT_S:g} seconds. Try again later.")
     try:
-        listing = flight.result()
+        listing = harmless(flight.result(), ask_of(Probe(target, LISTING, NONE)))
     except GatewayError as error:
         return Shelf(target, error=advice(error, target.key_name, target.base))
     return Shelf(target, [model for model in listing if keep(model)], len(listing))
@@ -175,8 +179,8 @@ def _show(shelves: Sequence[Shelf]) -> None:
     for shelf in shelves:
         if shelf.error:
             continue
-        of = f" of {shelf.listed}" if len(shelf.models) < shelf.listed else ""
-        screen.heading(f"{shelf.target.label}: {len(shelf.models)}{of} models")
+        chosen = f"{len(shelf.models)} of " if len(shelf.models) < shelf.listed else ""
+        screen.heading(f"{shelf.target.label}: {chosen}{counted(shelf.listed, 'model')}")
         if shelf.models:
             rows = ([cell.replace(",", ", ") for cell in _cells(model)] for model in shelf.models)
             output.show_table(HEADS, rows, WHOLE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..printable import counted
 from . import output
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def clear(base: str | None, everything: bool, yes: bool) -> None:
         cache.guesses.remove(routes.keys())
     stuck = [kept.path for kept in listings if not _is_removed(kept.path)]
     left = cache.routes(forms).keys() & routes.keys()
-    gone = f"{_count(len(routes) - len(left), 'route')} and {_count(len(listings) - len(stuck), 'listing')}"
+    gone = f"{counted(len(routes) - len(left), 'route')} and {counted(len(listings) - len(stuck), 'listing')}"
     click.echo(f"Removed {gone}{f' of {forms[0]}' if forms else ''}.")
     _tell_what_is_elsewhere(settings)
     if stuck or left:
@@ -225,10 +226,6 @@ def _show(routes: dict[tuple[str, str], Route], listings: Sequence[Kept]) -> Non
 def _ago(seconds: float) -> str:
     size, unit = next((each for each in UNITS if seconds >= each[0]), UNITS[-1])
     return f"{max(0, seconds) // size:.0f} {unit} ago"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _as_json(cache: Cache, routes: dict[tuple[str, str], Route], listings: Sequence[Kept]) -> dict[str, Any]:

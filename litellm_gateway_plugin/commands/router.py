@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..printable import one_line
 from . import output
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def command(
     for note in ranks.notes:
         output.complain(note)
     if ranks.nobody:
-        raise click.ClickException(output.one_line(ranks.nobody))
+        raise click.ClickException(one_line(ranks.nobody))
 
 
 def _retries(settings: GatewaySettings) -> int:

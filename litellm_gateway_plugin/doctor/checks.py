@@ -171,9 +171,13 @@ class Patient:
             return None
         return min(gate.wait_for((place,))[0], LONGEST_WAIT)
 
-    def shown(self, text: str, model: str) -> str:
-        """A text for the report: one line, no credential, not too long."""
-        return shorten(without_secrets(" ".join(text.split()), self.ask(model)), WORDS_LIMIT)
+    def shown(self, text: str, model: str, limit: int = WORDS_LIMIT) -> str:
+        """A text for the report: one line, no credential, and then not too long: half a credential is not found."""
+        return shorten(without_secrets(" ".join(text.split()), self.ask(model)), limit)
+
+    def quoted(self, text: str, model: str) -> str:
+        """The same in quotes: what a model has said."""
+        return json.dumps(self.shown(text, model, QUOTE_LIMIT), ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +380,7 @@ def _direct_json(patient: Patient, model: str) -> Found:
     import litellm
 
     response = litellm.completion(**patient.call(model, spelt=True), **_json_call())
-    return Found(_json_in(response), _requests(response))
+    return Found(_json_in(patient, model, response), _requests(response))
 
 
 def _stream(patient: Patient, model: str) -> Found:
@@ -400,7 +404,7 @@ def _stream(patient: Patient, model: str) -> Found:
     text = _said("".join(pieces), reason)
     if reason is None:
         raise NotAsAsked("the stream ended without a finish reason")
-    return Found(f"{_quoted(text)}, {reason}", _requests(stream), first)
+    return Found(f"{patient.quoted(text, model)}, {reason}", _requests(stream), first)
 
 
 def _close(stream: Any) -> None:
@@ -422,10 +426,11 @@ def _tools(patient: Patient, model: str) -> Found:
     hint = "set LITELLM_GATEWAY_TOOLS_MODEL to a model that calls tools"
     if not calls:
         text = _said(choice.message.content, choice.finish_reason)
-        raise NotAsAsked(f"it answered in words and called no tool: {_quoted(text)}", hint)
+        raise NotAsAsked(f"it answered in words and called no tool: {patient.quoted(text, model)}", hint)
     asked = calls[0].function
     if not isinstance(_parsed(asked.arguments), dict):
-        raise NotAsAsked(f"the arguments of its tool call are no JSON object: {_quoted(str(asked.arguments))}", hint)
+        given = patient.quoted(str(asked.arguments), model)
+        raise NotAsAsked(f"the arguments of its tool call are no JSON object: {given}", hint)
     return Found(f"{asked.name}({asked.arguments})", _requests(response))
 
 
@@ -438,7 +443,7 @@ def _picture(patient: Patient, model: str) -> Found:
     ]
     messages = [{"role": "user", "content": content}]
     response = litellm.completion(**patient.call(model), **_once(messages=messages, max_tokens=MOST_TOKENS))
-    return Found(_quoted(_content(response)), _requests(response))
+    return Found(patient.quoted(_content(response), model), _requests(response))
 
 
 def _embeddings(patient: Patient, model: str) -> Found:
@@ -460,7 +465,7 @@ def _router(patient: Patient, model: str) -> Found:
         response = router.completion(model=GROUP, **_json_call())
     finally:
         router.discard()  # type: ignore[no-untyped-call]  # litellm's
-    return Found(_json_in(response), _requests(response))
+    return Found(_json_in(patient, model, response), _requests(response))
 
 
 def _id(patient: Patient, model: str) -> str:
@@ -474,7 +479,7 @@ def _parallel(patient: Patient, model: str) -> Found:
         calls = (litellm.acompletion(**patient.call(model, spelt=True), **_json_call()) for _ in range(2))
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    outcomes = [_outcome(each) for each in patient.awaits(both())]
+    outcomes = [_outcome(patient, model, each) for each in patient.awaits(both())]
     served = f"{sum(each.error is None for each in outcomes)}/{len(outcomes)}"
     if served == "2/2":
         return Found(outcomes[0].words, sum(each.requests or 0 for each in outcomes), served=served)
@@ -482,11 +487,11 @@ def _parallel(patient: Patient, model: str) -> Found:
     return Found(served=served, error=min(errors, key=lambda error: hasattr(error, "retry_after")))
 
 
-def _outcome(answer: Any) -> Found:
+def _outcome(patient: Patient, model: str, answer: Any) -> Found:
     if isinstance(answer, BaseException):
         return Found(error=answer)
     try:
-        return Found(_json_in(answer), _requests(answer))
+        return Found(_json_in(patient, model, answer), _requests(answer))
     except NotAsAsked as error:
         return Found(error=error)
 
@@ -497,7 +502,7 @@ def _model_list(patient: Patient, model: str) -> Found:
     deployment = {"model_name": GROUP, "litellm_params": patient.call(model)}
     response = litellm.completion(model=GROUP, model_list=[deployment], **_json_call())
     if response is not None:
-        return Found(_json_in(response), _requests(response))
+        return Found(_json_in(patient, model, response), _requests(response))
     if patient.is_full(model):
         raise IsFull("litellm.completion(model_list=...) gave None: the gateway is full", patient.full[model])
     raise NotAsAsked(
@@ -516,14 +521,15 @@ def _requests(response: Any) -> int | None:
     return int(report["requests"]) if report and "requests" in report else None
 
 
-def _json_in(response: Any) -> str:
+def _json_in(patient: Patient, model: str, response: Any) -> str:
     """The JSON object that came. Raises NotAsAsked: none did."""
     text = _content(response)
     found = _parsed(text)
     if isinstance(found, dict):  # whichever: how clever the model is does not matter here
-        return shorten(json.dumps(found, separators=(",", ":")), QUOTE_LIMIT)
+        return patient.shown(json.dumps(found, separators=(",", ":")), model, QUOTE_LIMIT)
     raise NotAsAsked(
-        f"the gateway served the call, and the model answered {_quoted(text)}: no JSON object", "try another model"
+        f"the gateway served the call, and the model answered {patient.quoted(text, model)}: no JSON object",
+        "try another model",
     )
 
 
@@ -550,10 +556,6 @@ def _parsed(text: str | None) -> Any:
         return json.loads(text or "")
     except ValueError:
         return None
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(shorten(" ".join(text.split()), QUOTE_LIMIT), ensure_ascii=False)
 
 
 def png(size: int = 64) -> bytes:

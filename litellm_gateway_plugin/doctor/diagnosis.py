@@ -6,16 +6,18 @@ the words. `NOTES` are looked at besides, and each adds what it has to say. A ne
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from ..bodies import CHAT, LISTING
 from ..catalogue import nearest_ids
 from ..credentials import NONE
 from . import next_lines
+from .probes import WANTS_PASSWORD
 from .report import Cell, Check, Diagnosis, Outcome
 from .targets import Examined, Target
 
@@ -29,6 +31,9 @@ CODES = (
 
 SKEWED_S = 300.0
 """Seconds from which two clocks are said to differ: what signed requests usually allow."""
+
+MINUTE_S = 60
+UNITS = (("days", 24 * 60 * MINUTE_S), ("hours", 60 * MINUTE_S), ("minutes", MINUTE_S))
 
 FURTHEST = (
     *("proven", "full", "model", "forbidden", "rejected", "broken", "failed"),
@@ -45,6 +50,12 @@ QUOTA = re.compile(
 SPENT = re.compile(r"billing|usage cap|insufficient|\bbalance\b|\bcredits?\b|\bpayment\b|额度|余额", re.IGNORECASE)
 """The same for a 429, which speaks of quotas by the minute too: those come back by themselves."""
 
+WANTS_TLS = re.compile(r"plain http|http request to an https", re.IGNORECASE)
+"""How nginx and Go answer http on a port for https."""
+
+LOOKED_AT = re.compile(r"invalid|incorrect|expired|revoked|disabled|unknown", re.IGNORECASE)
+"""What refusals say of a key that they have read; to a style that they do not take they say that there is none."""
+
 EXPIRED = re.compile(r"expired|not yet valid", re.IGNORECASE)
 ANOTHER_NAME = re.compile(r"hostname|ip address|mismatch|not valid for", re.IGNORECASE)
 WANTS_OURS = re.compile(r"alert.{0,40}certificate|certificate required", re.IGNORECASE)
@@ -53,6 +64,8 @@ ANYTHING = re.compile("")
 PAYMENT_REQUIRED = 402
 UNKNOWN_YET = "It says so to every style, so whether the key is right is not known yet."
 NO_NAME = "does not resolve"
+ELSEWHERE = re.compile(r"^a redirect to (https?://[^\s,]+), not followed$")
+INTO_THE_BASE = " User and password go into the base, as in https://user:password@host/v1."
 BY_PROXY = "the proxy"
 
 OTHER_BASES = ("/v1", "/api/v1", "/openai/v1", "/api/openai/v1")
@@ -97,11 +110,16 @@ class Case:
     def furthest(self) -> Cell | None:
         """The answer that says most about chat; when no chat was sent, about the listing."""
         asked = self.on(CHAT) or self.on(LISTING)
-        return min(asked, key=lambda cell: _distance(cell.verdict), default=None)
+        return min(asked, key=_tells, default=None)
 
     @property
     def public_listing(self) -> bool:
         return any(cell.style == NONE for cell in self.passing(LISTING))
+
+
+def _tells(cell: Cell) -> tuple[int, bool, bool]:
+    """How little an answer tells; of several refusals, the one of whoever has looked at the key tells most."""
+    return _distance(cell.verdict), cell.toggled, not LOOKED_AT.search(cell.words)
 
 
 def _distance(verdict: str) -> int:
@@ -165,7 +183,8 @@ def _no_key(case: Case, cell: Cell) -> Diagnosis:
     words = (
         f"{case.base} wants a key ({_said(cell)}), and none is known for it. The variable for it is empty or not set."
     )
-    return _serious("no-key", "A key is missing", words, next_lines.export(next_lines.key_variable(case.target)))
+    words += INTO_THE_BASE if WANTS_PASSWORD in cell.words else ""
+    return _serious("no-key", "A key is missing", words, next_lines.export_key(case.target))
 
 
 def _wrong_key(case: Case, cell: Cell) -> Diagnosis:
@@ -177,19 +196,32 @@ def _wrong_key(case: Case, cell: Cell) -> Diagnosis:
         words += "The listing takes it, so the gateway knows the key: perhaps it may not chat."
     else:
         words += "Check that it is complete, still valid, and a key of this gateway."
+    words += INTO_THE_BASE if WANTS_PASSWORD in cell.words and not target.base.userinfo else ""
     if not target.base.guarded:
         words += " Over plain http to a public address it was offered in one style only."
-    variable = (
-        next_lines.base_variable(target)
-        if target.base.userinfo and not target.key_name
-        else next_lines.key_variable(target)
-    )
+    variable = target.base_name if target.base.userinfo and not target.key_name else next_lines.key_variable(target)
     return _serious("wrong-key", "The key is refused", words, next_lines.export(variable))
 
 
 def _no_route(case: Case, cell: Cell) -> Diagnosis:
+    moved = [each for each in case.on(CHAT) if each.verdict == "base" and ELSEWHERE.match(each.words)]
+    if moved:
+        return _moved(case, moved[0])
     pages = [each for each in case.sent if each.html and each.verdict == "base"]
     return _console(case, pages) if any((each.status or 0) < 400 for each in pages) else _wrong_base(case, cell)
+
+
+def _moved(case: Case, cell: Cell) -> Diagnosis:
+    """A redirect to another origin; the key is named in the next line only for the same host."""
+    target, found = case.target, ELSEWHERE.match(cell.words)
+    origin = found.group(1) if found else ""
+    same = urlsplit(origin).hostname == urlsplit(target.base.origin).hostname
+    words = (
+        f"{cell.api_base} answers with {cell.words}, because a key goes to no other origin. If that is the gateway's "
+        "own address, make it the base."
+    )
+    line = next_lines.doctor(target if same else replace(target, key_name=None), origin + target.base.path)
+    return _serious("wrong-base", "It is at another address", words, line)
 
 
 def _console(case: Case, pages: Sequence[Cell]) -> Diagnosis:
@@ -243,7 +275,7 @@ def _model(case: Case, cell: Cell) -> Diagnosis:
         words += "It has no listing to compare with: look the id up in its documentation."
     other = (nearest or chat or [""])[0]
     title = "The model is unknown"
-    return _serious("model-unknown", title, words, next_lines.export(next_lines.model_variable(case.target), other))
+    return _serious("model-unknown", title, words, next_lines.name_model(case.target, model=other))
 
 
 def _name_a_model(case: Case, cell: Cell) -> Diagnosis:
@@ -251,7 +283,7 @@ def _name_a_model(case: Case, cell: Cell) -> Diagnosis:
         f"{case.base} lets the credential in ({cell.style}) and wants the id of a model. None is named, and none for "
         f"chat is listed. Look an id up in the gateway's documentation."
     )
-    return _serious("name-a-model", "Name a model", words, next_lines.export(next_lines.model_variable(case.target)))
+    return _serious("name-a-model", "Name a model", words, next_lines.name_model(case.target))
 
 
 def _forbidden(case: Case, cell: Cell) -> Diagnosis:
@@ -275,6 +307,9 @@ def _plan(case: Case, cell: Cell) -> Diagnosis:
 def _rejected(case: Case, cell: Cell) -> Diagnosis:
     if cell.status == PAYMENT_REQUIRED or SPENT.search(cell.words):
         return _plan(case, cell)
+    if WANTS_TLS.search(cell.words):
+        words = f"{case.base} is a port for https ({_said(cell)}). Write https:// in the base."
+        return _serious("tls", "It speaks https", words, next_lines.doctor(case.target, _with_tls(case.base)))
     words = (
         f"{cell.api_base} rejects a plain chat request of one word ({_said(cell)}). Perhaps this model wants other "
         "parameters, or is not one for chat: name another one."
@@ -283,12 +318,30 @@ def _rejected(case: Case, cell: Cell) -> Diagnosis:
 
 
 def _failed(case: Case, cell: Cell) -> Diagnosis:
+    if all(each.verdict == "broken-off" for each in case.sent):
+        return _no_http(case, cell)
     what = "broke the connection off" if cell.status is None else "failed"
     words = (
         f"{cell.api_base} {what} ({_said(cell)}). The fault is there and not in your settings: try again in a minute, "
         "try another model, or tell whoever runs it."
     )
     return _serious("upstream-failed", "The gateway failed", words, _curl(case, cell))
+
+
+def _no_http(case: Case, cell: Cell) -> Diagnosis:
+    """Nothing was ever answered: what listens there is perhaps no gateway, or speaks TLS."""
+    words = (
+        f"{case.base} broke the connection off each time ({_said(cell)}). Check scheme, host and port: perhaps it "
+        "speaks https, perhaps it is something else that listens there, or a proxy or a firewall stands between."
+    )
+    target = case.target
+    is_secure = case.base.startswith("https://")
+    line = next_lines.certificate(target) if is_secure else next_lines.doctor(target, _with_tls(case.base))
+    return _serious("upstream-failed", "No answer in HTTP", words, line)
+
+
+def _with_tls(base: str) -> str:
+    return base.replace("http://", "https://", 1)
 
 
 def _full(case: Case, cell: Cell) -> Diagnosis:
@@ -300,15 +353,17 @@ def _full(case: Case, cell: Cell) -> Diagnosis:
 
 
 def _is_full(case: Case, said: str, wait: float | None, more: str = "") -> Diagnosis:
-    when = "It does not say for how long." if wait is None else f"It asks to wait {wait:g} s."
+    when = "It does not say for how long." if wait is None else f"It asks to wait {math.ceil(wait)} s."
     text = f"{case.base} is full ({said}). {when} {more}Calls through the plugin wait by themselves."
-    again = next_lines.doctor(case.target)
-    return _serious("full", "The gateway is full", text, again if wait is None else f"sleep {wait:g} && {again}")
+    before = "" if wait is None else f"sleep {math.ceil(wait)} && "
+    return _serious("full", "The gateway is full", text, before + next_lines.doctor(case.target))
 
 
 def _timeout(case: Case, cell: Cell) -> Diagnosis:
     seen = cell.words.rstrip(". ")
-    words = f"{seen}. It is slow, or a firewall or a proxy swallows the request. The next line gives it a minute."
+    plain = ", or it speaks plain http" if case.base.startswith("https://") and case.target.base.private else ""
+    words = f"{seen}. It is slow, or a firewall or a proxy swallows the request{plain}. "
+    words += "The next line gives it a minute."
     return _serious("timeout", "No answer in time", words, next_lines.doctor(case.target, "", "--timeout", "60"))
 
 
@@ -321,7 +376,7 @@ def _connect(case: Case, cell: Cell) -> Diagnosis:
         return _serious("dns", "The name does not resolve", words, f"nslookup {shlex.quote(host)}")
     if BY_PROXY in cell.words:
         words = f"{cell.words.rstrip('. ')}. Check HTTPS_PROXY and HTTP_PROXY; the next line goes past the proxy."
-        return _serious("refused-connection", "The proxy does not connect", words, next_lines.export("NO_PROXY", host))
+        return _serious("refused-connection", "The proxy does not connect", words, next_lines.past_proxy(host))
     words = f"{cell.words.rstrip('. ')}. Nothing listens there: check host and port, and that the gateway runs."
     line = f"curl -sS -o /dev/null -w '%{{http_code}}\\n' {shlex.quote(case.target.base.origin)}"
     return _serious("refused-connection", "Nothing listens there", words, line)
@@ -402,30 +457,38 @@ def _checks_failed(case: Case) -> Iterator[Diagnosis]:
 
 def _after_check(case: Case, check: Check) -> str:
     kind = CHECK_KINDS.get(check.name)
-    return (
-        next_lines.models(case.target)
-        if kind is None
-        else next_lines.export(next_lines.model_variable(case.target, kind))
-    )
+    unlisted = case.on(LISTING) and case.examined.listing is None
+    if kind or unlisted:
+        return next_lines.name_model(case.target, kind or "text")
+    return next_lines.models(case.target)
 
 
 def _clock(case: Case) -> Iterator[Diagnosis]:
     skews = sorted(cell.skew_s for cell in case.sent if cell.skew_s is not None)
     skew = skews[len(skews) // 2] if skews else 0.0
     if abs(skew) > SKEWED_S:
-        minutes = f"{abs(skew) / 60:.0f} minutes {'ahead of' if skew > 0 else 'behind'}"
+        gap = f"{_span(abs(skew))} {'ahead of' if skew > 0 else 'behind'}"
         words = (
-            f"The gateway's clock is {minutes} that of this machine, so one of them is wrong. Certificates, signed "
+            f"The gateway's clock is {gap} that of this machine, so one of them is wrong. Certificates, signed "
             "requests and times to come back depend on it. The next line shows the time here, in UTC."
         )
         yield _note("clock-skew", "The clocks differ", words, "date -u")
 
 
+def _span(seconds: float) -> str:
+    """A time in the unit in which people say it."""
+    name, unit = next((name, unit) for name, unit in UNITS if seconds >= 2 * unit or unit == MINUTE_S)
+    return f"{seconds / unit:.0f} {name}"
+
+
 def _style_of_its_own(case: Case) -> Iterator[Diagnosis]:
-    """Which styles chat takes, when it refuses some; a listing that takes another one misleads people."""
+    """Which styles chat takes, when it refuses some; a listing that takes another one misleads people.
+
+    A gateway that serves nothing just now may say that it is full before it looks at the key: that shows no style.
+    """
     taken = _styles(cell for cell in case.on(CHAT) if cell.outcome in (Outcome.PASS, Outcome.CAPACITY))
     refused = [name for name in _styles(case.on(CHAT), "style") if name not in (*taken, NONE)]
-    if not case.works or not refused:
+    if not case.passing(CHAT) or not refused:
         return
     misleading = [name for name in refused if name in _styles(case.passing(LISTING))]
     plain = [name for name in refused if name not in misleading]
@@ -448,12 +511,14 @@ def _listing_is_public(case: Case) -> Iterator[Diagnosis]:
 def _nothing_listed(case: Case) -> Iterator[Diagnosis]:
     if case.works and case.on(LISTING) and case.examined.listing is None:
         reason = min(case.on(LISTING), key=lambda cell: _distance(cell.verdict))
+        if reason.verdict == "full":  # there may be one later
+            return
         words = (
             f"There is no listing that can be read ({_said(reason)}). Chat works with the id "
             f"{case.examined.models.text!r}; each call has to name one, and nothing can be chosen for you."
         )
         model = case.target.models.text
-        line = "" if model else next_lines.export(next_lines.model_variable(case.target))
+        line = "" if model else next_lines.name_model(case.target)
         yield _note("no-listing", "No listing", words, line)
 
 
@@ -476,12 +541,13 @@ def _on_the_other_form(case: Case) -> Iterator[Diagnosis]:
             f"Chat is at {works} and not at {case.base}. The plugin finds it by itself; with the base below it has "
             "nothing to find."
         )
-        line = (
-            ""
-            if next_lines.holds_secret(case.target)
-            else next_lines.export(next_lines.base_variable(case.target), works)
-        )
+        line = "" if next_lines.holds_secret(case.target) else _at(case.target, works)
         yield _note("other-form", "It lives at the other form of the base", words, line)
+
+
+def _at(target: Target, base: str) -> str:
+    """Names this base from now on: where it is named, in the environment or on the command line."""
+    return next_lines.export(target.base_name, base) if target.configured else next_lines.doctor(target, base)
 
 
 NOTES: tuple[Note, ...] = (
@@ -497,6 +563,9 @@ NOTES: tuple[Note, ...] = (
 
 
 def _curl(case: Case, cell: Cell) -> str:
+    """The call by hand. Not of a base that holds a secret: none may stand in the line, and its variable ends in it."""
+    if next_lines.holds_secret(case.target):
+        return next_lines.doctor(case.target)
     return next_lines.curl_chat(case.examined, cell.style, cell.api_base)
 
 

@@ -144,7 +144,7 @@ def no_proxy() -> Iterator[None]:
     finally:
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)  # on Windows both names are one variable
             else:
                 os.environ[name] = value
 

@@ -12,22 +12,10 @@ from urllib.parse import urlsplit
 from ..credentials import BASIC, NONE, header_for
 from .targets import Examined, Target
 
-KEY, BASE = "LITELLM_GATEWAY_API_KEY", "LITELLM_GATEWAY_API_BASE"
-
 
 def key_variable(target: Target) -> str:
     """The environment variable that holds, or should hold, the key of this base."""
-    return target.key_name or base_variable(target).replace("API_BASE", "API_KEY")
-
-
-def base_variable(target: Target) -> str:
-    """The one that holds, or should hold, the base itself."""
-    return target.base_name or BASE
-
-
-def model_variable(target: Target, kind: str = "text") -> str:
-    """The one that names a model of this base, for "text", "vlm" or "tools"."""
-    return base_variable(target).replace("API_BASE", f"{kind.upper()}_MODEL")
+    return target.key_name or target.base_name.replace("API_BASE", "API_KEY")
 
 
 def holds_secret(target: Target) -> bool:
@@ -40,9 +28,29 @@ def export(variable: str, value: str = "") -> str:
     return f"export {variable}={shlex.quote(value) if value else '...'}"
 
 
+def export_key(target: Target) -> str:
+    """Sets the key; with the base, where no variable names that: a key goes to the base that it stands beside."""
+    known = target.configured or holds_secret(target)
+    base = "" if known else f"{target.base_name}={shlex.quote(str(target.base))} "
+    return f"export {base}{key_variable(target)}=..."
+
+
+def name_model(target: Target, kind: str = "text", model: str = "") -> str:
+    """Names a model for "text", "vlm" or "tools"; without one, to be filled in."""
+    if target.configured:
+        return export(target.base_name.replace("API_BASE", f"{kind.upper()}_MODEL"), model)
+    option = "--model" if kind == "text" else f"--{kind}-model"
+    return doctor(target, "", option, shlex.quote(model) if model else "...")
+
+
+def past_proxy(host: str) -> str:
+    """Adds a host to those that are asked without a proxy."""
+    return f'export NO_PROXY="${{NO_PROXY:+$NO_PROXY,}}{host}"'
+
+
 def base_word(target: Target) -> str:
     """The base as a word of a command line."""
-    return f'"${base_variable(target)}"' if holds_secret(target) else shlex.quote(str(target.base))
+    return f'"${target.base_name}"' if holds_secret(target) else shlex.quote(str(target.base))
 
 
 def doctor(target: Target, base: str = "", *more: str) -> str:
@@ -78,6 +86,6 @@ def _credential(target: Target, style: str) -> str:
 def certificate(target: Target) -> str:
     """Shows the dates and the names of the certificate that the gateway presents."""
     parts = urlsplit(target.base.origin)
-    where = shlex.quote(f"{parts.hostname}:{parts.port or 443}")
+    where = shlex.quote(parts.netloc if parts.port else f"{parts.netloc}:443")
     shown = "openssl x509 -noout -subject -issuer -dates -ext subjectAltName"
     return f"openssl s_client -connect {where} -servername {shlex.quote(parts.hostname or '')} </dev/null | {shown}"

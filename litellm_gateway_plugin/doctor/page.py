@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..printable import counted, one_line
 from .markup import Html, element, joined
 from .report import Cell, Check, Diagnosis, DoctorReport, Exit, GatewayReport, Outcome, Snippets
 from .shown import (
@@ -24,7 +25,6 @@ from .shown import (
     headline,
     listing,
     number,
-    one_line,
     rows,
     said,
     works,
@@ -76,7 +76,7 @@ def page(report: DoctorReport) -> str:
 
 
 def _header(report: DoctorReport) -> Html:
-    many = f"{len(report.gateways)} gateway{'' if len(report.gateways) == 1 else 's'}"
+    many = counted(len(report.gateways), "gateway")
     return element(
         "header",
         element("h1", "What the doctor found ", _mark(ENDS[report.exit_status], RESULTS[report.exit_status])),

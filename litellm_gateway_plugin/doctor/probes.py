@@ -21,6 +21,7 @@ from ..errors import ConnectFailed, TimedOut, TLSFailed, Unreachable
 from ..exchange import Job, answer_of, read_limit, redirected, request_for
 from ..negotiation import Ask, Attempt, Policy
 from ..plan import Route
+from ..printable import counted
 from ..refusals import without_secrets
 from ..urls import origin_of
 from ..verdicts import Verdict, read_verdict, unwrapped
@@ -33,11 +34,16 @@ LISTING: Surface = "models"
 CHAT: Surface = "chat/completions"
 
 WORDS_LIMIT = 300
-LARGEST_BODY = 16 * 1024 * 1024
-"""Bytes of a listing that are read; a hundred times as much as the largest that is known."""
+LARGEST_BODY = 32 * 1024 * 1024
+"""Bytes of a listing that are read; two hundred times as much as the largest that is known."""
+
+TOO_LONG = f"the answer is longer than {LARGEST_BODY // 1024**2} MiB; it was not read to its end"
+WANTS_PASSWORD = "it asks for user and password"  # noqa: S105  words
 
 QUESTION = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 16}
 """What a chat probe asks. 16 is the least that the strictest servers accept."""
+
+UNAUTHORIZED = 401
 
 OUTCOMES: Mapping[Verdict, Outcome] = {Verdict.PROVEN: Outcome.PASS, Verdict.FULL: Outcome.CAPACITY}
 """Every other verdict is a failure."""
@@ -141,8 +147,12 @@ class Prober:
             words = shorten(without_secrets(error.message, ask), WORDS_LIMIT)
             cell = cell_of(probe, Outcome.FAIL, verdict=verdict, words=words, seconds=self._clock() - begun)
             return Probed(probe, cell)
+        seconds = self._clock() - begun
+        if len(body) == LARGEST_BODY:
+            facts = {"status": reply.status, "verdict": Verdict.BROKEN.name.lower(), "words": TOO_LONG}
+            return Probed(probe, cell_of(probe, Outcome.FAIL, **facts, seconds=seconds, skew_s=skew))
         answer = answer_of(probe.surface, reply.status, reply.headers, body)
-        return self._judged(probe, ask, answer, skew, self._clock() - begun)
+        return self._judged(probe, ask, answer, skew, seconds)
 
     def _send(self, probe: Probe, ask: Ask) -> SyncReply:
         request, deadline = request_of(probe, ask), Deadline(self._timeout)
@@ -210,21 +220,25 @@ def asked_for(answer: Answer, key: str | None) -> tuple[str, ...]:
 
 def harmless(listing: Listing, ask: Ask) -> Listing:
     """A listing without the ids that hold a secret of ours: ids are shown and pasted."""
-    models = tuple(model for model in listing.models if without_secrets(model.id, ask) == model.id)
-    return listing if len(models) == len(listing.models) else Listing(models)
+    ids = "\n".join(listing.ids)
+    if without_secrets(ids, ask) == ids:
+        return listing
+    return Listing(tuple(model for model in listing.models if without_secrets(model.id, ask) == model.id))
 
 
 def said(answer: Answer, ask: Ask, listing: Listing | None) -> str:
     """What an answer says, for a person: short, on one line, without a secret."""
     words = replace(answer, text=without_secrets(answer.text, ask)).words
     if answer.fits:
-        words = "" if listing is None else f"{len(listing)} model{'' if len(listing) == 1 else 's'} listed"
+        words = "" if listing is None else f"{counted(len(listing), 'model')} listed"
     elif 300 <= answer.status < 400:
         words = f"a redirect to {origin_of(answer.headers.get('location', '')) or 'another page'}, not followed"
     elif answer.is_html:
         words = f"a web page: {words}" if words else "a web page"
     elif answer.mismatch:
         words = f"{answer.mismatch}: {words}" if words else answer.mismatch
+    if answer.status == UNAUTHORIZED and answer.headers.get("www-authenticate", "").lower().startswith("basic"):
+        words = f"{words} ({WANTS_PASSWORD})".strip()
     return shorten(without_secrets(words, ask), WORDS_LIMIT)
 
 

@@ -38,10 +38,12 @@ from urllib.parse import urlsplit
 import platformdirs
 from pydantic import AliasChoices
 
+from ..answers import shorten
 from ..errors import InvalidInput
+from ..printable import counted
 from ..settings import PREFERENCES, PREFIX, GatewaySettings, load_settings
 from ..urls import parse_base
-from .host import LOOPBACK
+from .host import LOOPBACK, silence, words_of
 from .loopback import TRIED, try_litellm
 from .report import Check, Outcome
 
@@ -81,7 +83,7 @@ def self_test(environment: Mapping[str, str] = os.environ) -> tuple[Check, ...]:
 
 def _checks(environment: Mapping[str, str]) -> Iterator[Check]:
     found = litellm_version()
-    host = _of_litellm(found)
+    host = _imported(_of_litellm(found))
     yield _named("litellm", host)
     yield _named("packages", _packages())
     if host[0] is Outcome.PASS:
@@ -143,6 +145,18 @@ def _of_litellm(found: str | None) -> Seen:
     return _good(found)
 
 
+def _imported(seen: Seen) -> Seen:
+    """The same, unless this litellm cannot be imported at all: then nothing further can be tried with it."""
+    if seen[0] is not Outcome.PASS:
+        return seen
+    try:
+        with silence():
+            return seen
+    except Exception as error:  # noqa: BLE001  importing a package runs it: whatever it raises is the finding
+        words = f"litellm cannot be imported: {type(error).__name__}: {words_of(error)}"
+        return _bad(shorten(words), "pip install --force-reinstall litellm")
+
+
 def _packages() -> Seen:
     if importlib.util.find_spec("tenacity") is None:
         return _bad("tenacity is missing: litellm imports it for num_retries", "pip install tenacity")
@@ -158,8 +172,6 @@ def _packages() -> Seen:
 
 def _switches() -> Seen:
     """What the program has set in litellm."""
-    from .host import silence
-
     with silence():
         import litellm
 
@@ -199,7 +211,7 @@ def _settings() -> tuple[GatewaySettings | None, Seen]:
         count = len(settings.all_bases)
     except InvalidInput as error:
         return None, _bad(error.message, "docs/settings.md names what each one takes")
-    return settings, _good(f"{count} gateway{'' if count == 1 else 's'} in the environment")
+    return settings, _good(f"{counted(count, 'gateway')} in the environment")
 
 
 def setting_names() -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..printable import one_line
+from ..printable import counted, one_line
 from .report import Cell, Check, Exit, GatewayReport, Outcome
 
 SURFACES = {"models": "listing", "chat/completions": "chat"}
@@ -125,7 +125,8 @@ def said(gateway: GatewayReport) -> list[Said]:
 
 def reason(cell: Cell) -> str:
     """Why a cell is not a PASS: the gateway's words, or else the verdict; of a missing answer, both."""
-    kind = cell.verdict if cell.status is None or not cell.words else "web page" if cell.html else ""
+    page = cell.html and "web page" not in cell.words
+    kind = cell.verdict if cell.status is None or not cell.words else "web page" if page else ""
     return one_line(": ".join(filter(None, (kind, cell.words))))
 
 
@@ -152,7 +153,7 @@ def skipped(checks: Sequence[Check]) -> dict[str, list[str]]:
 
 def listing(gateway: GatewayReport) -> str:
     """How many models it lists."""
-    return "none" if gateway.listed is None else "1 model" if gateway.listed == 1 else f"{gateway.listed} models"
+    return "none" if gateway.listed is None else counted(gateway.listed, "model")
 
 
 def works(gateway: GatewayReport) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from ..credentials import BASIC, NONE
-from .next_lines import base_variable, holds_secret, key_variable
+from .next_lines import holds_secret, key_variable
 from .report import Snippets
 from .targets import Examined
 
@@ -75,7 +75,7 @@ def _deployments(examined: Examined, base: str, key: str) -> Iterator[str]:
 def _proxy_models(examined: Examined) -> Iterator[str]:
     """The proxy offers each model under the id that the gateway gives it."""
     target = examined.target
-    base = f"os.environ/{base_variable(target)}" if holds_secret(target) else examined.works_base
+    base = f"os.environ/{target.base_name}" if holds_secret(target) else examined.works_base
     key = f"      api_key: os.environ/{key_variable(target)}\n" if _has_key(examined) else ""
     for model in dict.fromkeys(_groups(examined).values()):
         yield (
@@ -93,7 +93,7 @@ def _groups(examined: Examined) -> dict[str, str]:
 
 def _base_in_python(examined: Examined) -> str:
     target = examined.target
-    return f'os.environ["{base_variable(target)}"]' if holds_secret(target) else _quoted(examined.works_base)
+    return f'os.environ["{target.base_name}"]' if holds_secret(target) else _quoted(examined.works_base)
 
 
 def _key_in_python(examined: Examined) -> str:

@@ -5,6 +5,7 @@ Colour only repeats what the words say. Ids, bases, the next line and snippets a
 
 from __future__ import annotations
 
+from ..printable import one_line
 from ..screen import INDENT, NAME_WIDTH, Piece, Screen
 from .report import Cell, Check, Diagnosis, DoctorReport, Exit, GatewayReport, Outcome
 from .shown import (
@@ -19,7 +20,6 @@ from .shown import (
     headline,
     listing,
     number,
-    one_line,
     rows,
     said,
     skipped,

@@ -5,6 +5,7 @@ A key goes to the origin that it was set for: the doctor follows the same rule a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -43,8 +44,8 @@ class Target:
         key_name: the environment variable that holds it, None for none (or when the base itself holds it).
         named: the style that the operator's own form of the key names ("basic" for user and password in the base).
         models: as the operator names them.
-        configured: whether the environment names this base, so that litellm calls find it without `api_base`.
-        base_name: the environment variable that names this base, None when none does.
+        configured: whether a variable of its own names this base, so that litellm calls find it without `api_base`.
+        base_name: that variable; else one that names no other gateway, to be set.
     """
 
     label: str
@@ -54,7 +55,7 @@ class Target:
     named: str | None = None
     models: Models = Models()
     configured: bool = True
-    base_name: str | None = None
+    base_name: str = BASE_NAMES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +104,7 @@ def targets_of(
     if not bases and not configured:
         raise NoBase(NO_BASE)
     chosen = [_typed(text, configured, environment, key_name) for text in bases] if bases else list(configured)
-    return [
-        replace(
-            _target(label, base, settings, models, configured=base in configured),
-            base_name=_base_name(environment, base),
-        )
-        for label, base in labelled(chosen).items()
-    ]
+    return [_target(label, base, settings, models, environment) for label, base in labelled(chosen).items()]
 
 
 def _typed(
@@ -134,15 +129,34 @@ def _typed(
 
 
 def _base_name(environment: Mapping[str, str], base: GatewayBase) -> str | None:
-    """The variable that names this base; of several accounts on one base, the one beside this key."""
-    wanted = str(parse_base(base.api_base))
+    """The variable that names this base, in either form; of several accounts on one base, the one beside this key."""
+    wanted = parse_base(base.api_base)
     names = [name for name in environment if name in BASE_NAMES or NUMBERED.fullmatch(name)]
-    same = [name for name in names if environment[name] and str(parse_base(environment[name])) == wanted]
+    same = [name for name in names if _is_same(environment[name], wanted)]
     beside = (name for name in same if name.replace("API_BASE", "API_KEY") == base.key_name)
     return next(beside, same[0] if same else None)
 
 
-def _target(label: str, base: GatewayBase, settings: GatewaySettings, models: Models, *, configured: bool) -> Target:
+def _is_same(text: str, wanted: Base) -> bool:
+    """Whether a variable names this base; one that another variable overrules may hold anything."""
+    try:
+        base = parse_base(text)
+    except InvalidInput:
+        return False
+    is_form = str(base) in {wanted.form(toggled) for toggled in (False, True)}
+    return is_form and (base.query, base.userinfo) == (wanted.query, wanted.userinfo)
+
+
+def _free_name(environment: Mapping[str, str]) -> str:
+    """The first variable for a base that is not set, under either name: one that is set belongs to another gateway."""
+    ours, older = BASE_NAMES
+    suffixes = itertools.chain([""], (f"_{number}" for number in itertools.count(1)))
+    return next(ours + each for each in suffixes if not (environment.get(ours + each) or environment.get(older + each)))
+
+
+def _target(
+    label: str, base: GatewayBase, settings: GatewaySettings, models: Models, environment: Mapping[str, str]
+) -> Target:
     known = parse_base(base.api_base)
     key, named = base.key, None
     if key is None and known.userinfo:
@@ -150,4 +164,14 @@ def _target(label: str, base: GatewayBase, settings: GatewaySettings, models: Mo
     kinds = ("text", "vlm", "tools")
     mine = Models(*(base.preferred(kind) or getattr(settings, f"{kind}_model") or "" for kind in kinds))
     given = {name: value for name in Models.__slots__ if (value := getattr(models, name))}
-    return Target(label, known, key, base.key_name, named, replace(mine, **given), configured)
+    base_name = _base_name(environment, base)
+    return Target(
+        label,
+        known,
+        key,
+        base.key_name,
+        named,
+        replace(mine, **given),
+        configured=base_name is not None,
+        base_name=base_name or _free_name(environment),
+    )

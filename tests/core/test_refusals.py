@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+from difflib import SequenceMatcher
+from urllib.parse import quote
+
 import pytest
 
 from litellm_gateway_plugin.errors import Full, KeyRefused, ModelUnknown, NotAGateway
-from litellm_gateway_plugin.refusals import without_key
+from litellm_gateway_plugin.refusals import PIECE, without_key, without_pieces
 from tests.support.core import answer, ask, call, listing, scripted
 
 SLASHED = 'sk/with/slashes/and"quote'
@@ -23,6 +27,37 @@ def test_every_copy_of_the_key_goes(text: str, clean: str) -> None:
     assert without_key(text, SLASHED) == clean
     assert without_key(text, None) == text
     assert without_key("abc", "abc") == "abc"
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        quote(SLASHED, safe=""),
+        base64.b64encode(SLASHED.encode()).decode().rstrip("="),
+        base64.b64encode(f"u:{SLASHED}:x".encode()).decode(),
+        base64.urlsafe_b64encode(f"user:{SLASHED}".encode()).decode(),
+        SLASHED.upper(),
+        SLASHED[: PIECE + 1],
+        SLASHED[-PIECE:],
+        f"{SLASHED[:PIECE]}…{SLASHED[PIECE:]}",
+    ],
+)
+def test_pieces_of_the_key_go_in_every_spelling(spelt: str) -> None:
+    left = without_pieces(f"İt was {spelt}.", SLASHED)
+    assert left.startswith("İt was ")
+    assert "[key]" in left
+    assert longest_common(left, spelt) < PIECE
+
+
+def test_a_few_letters_of_the_key_stay() -> None:
+    masked = f"{SLASHED[: PIECE - 1]}***{SLASHED[-4:]}"
+    assert without_pieces(masked, SLASHED) == masked
+    assert without_pieces("a short key", "short") == "a short key"
+    assert without_pieces("no key", None) == "no key"
+
+
+def longest_common(one: str, other: str) -> int:
+    return SequenceMatcher(None, one, other, autojunk=False).find_longest_match().size
 
 
 def test_a_gateway_that_quotes_the_key_does_not_make_us_tell_it() -> None:

@@ -113,6 +113,19 @@ def test_what_each_check_sends_and_tells(gateway: GatewayFactory, run: Run) -> N
     assert checks["parallel"].served == "2/2"
 
 
+@pytest.mark.parametrize("room", range(60, 80, 4))
+def test_a_key_that_a_model_repeats_is_not_shown_in_part(gateway: GatewayFactory, run: Run, room: int) -> None:
+    """Where an answer is cut off, the part of a key that is left would not be found."""
+    server = gateway(PLAIN)
+    message = {"role": "assistant", "content": "." * room + FAKE_KEY}
+    answer = {"id": "1", "object": "chat.completion", "created": 1, "model": TEXT}
+    server.full(shape=json_answer(200, {**answer, "choices": [{"index": 0, "message": message}]}))
+    check = run(examined(server), skip=[name for name in NAMES if name != "direct_json"])["direct_json"]
+    assert check.outcome is FAIL
+    assert "." * room in check.words
+    assert FAKE_KEY[:4] not in check.words
+
+
 def test_the_two_of_parallel_are_under_way_at_the_same_time(gateway: GatewayFactory) -> None:
     server = gateway(PLAIN)
     with server.hold() as held, ThreadPoolExecutor(1) as pool:
@@ -319,6 +332,15 @@ class TestWhatGoesWrong:
         assert "first_success" in checks["model_list"].hint
         assert checks["parallel"].served == "0/2"
         assert len(server.seen) == announce([examined(server)], ["tools"])
+
+    def test_one_of_two_that_fails_says_more_than_one_that_finds_no_room(
+        self, gateway: GatewayFactory, run: Run
+    ) -> None:
+        answers = iter((400, 429))
+        server = gateway(replace(PLAIN, reply=lambda body: json_answer(next(answers), {"error": "not like this"})))
+        check = run(examined(server), skip=[name for name in NAMES if name != "parallel"])["parallel"]
+        assert (check.outcome, check.served) == (FAIL, "0/2")
+        assert [seen.status for seen in server.seen] == [400, 429]
 
     def test_any_json_object_will_do(self, gateway: GatewayFactory, run: Run) -> None:
         checks = run(examined(gateway(replace(PLAIN, reply='{"no":true}'))))

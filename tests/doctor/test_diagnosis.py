@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -297,7 +298,10 @@ def test_proxy_that_is_not_there(isolated_environment: pytest.MonkeyPatch) -> No
         isolated_environment.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free.getsockname()[1]}")
     found = diagnose(examined(target_of("https://llm.example.com/v1")))
     assert codes(found) == ["refused-connection"]
-    assert (found[0].title, found[0].next_line) == ("The proxy does not connect", "export NO_PROXY=llm.example.com")
+    assert (found[0].title, found[0].next_line) == (
+        "The proxy does not connect",
+        'export NO_PROXY="${NO_PROXY:+$NO_PROXY,}llm.example.com"',
+    )
 
 
 def test_silence() -> None:
@@ -435,6 +439,57 @@ def test_base_that_holds_a_secret_is_named_by_its_variable() -> None:
     assert found[0].next_line == (
         'litellm-gateway doctor "$LITELLM_GATEWAY_API_BASE" --key-env NAME_OF_KEY --timeout 60'
     )
+
+
+@pytest.mark.parametrize("base", ["https://user:pass-word@llm.example.com/v1", f"{BASE}?code=secret-code"])
+def test_no_curl_for_a_base_that_holds_a_secret(base: str) -> None:
+    (found,) = diagnose(case(cell(verdict="failed", status=500), base=base))
+    assert found.next_line == 'litellm-gateway doctor "$LITELLM_GATEWAY_API_BASE" --key-env NAME_OF_KEY'
+
+
+TYPED: dict[str, Any] = {"configured": False, "base_name": "LITELLM_GATEWAY_API_BASE_1"}
+
+
+def test_base_that_was_typed_is_named_with_its_key() -> None:
+    target = target_of(BASE, None, **TYPED)
+    (found,) = diagnose(case(cell(verdict="style", status=401), target=target))
+    assert found.next_line == f"export LITELLM_GATEWAY_API_BASE_1={BASE} LITELLM_GATEWAY_API_KEY_1=..."
+
+
+@pytest.mark.parametrize(("models", "model"), [(["near-model"], "near-model"), ([], "...")])
+def test_model_for_a_base_that_was_typed_goes_on_the_command_line(models: list[str], model: str) -> None:
+    target = target_of(BASE, text="neer-model", **TYPED)
+    found = replace(case(cell(verdict="model", status=404), target=target), models=Models(text="neer-model"))
+    listing = Listing(tuple(Model(each) for each in models)) if models else None
+    line = diagnose(replace(found, listing=listing))[0].next_line
+    assert line == f"litellm-gateway doctor {BASE} --key-env NAME_OF_KEY --model {model}"
+
+
+def test_other_form_of_a_base_that_was_typed_is_typed(gateway: GatewayFactory) -> None:
+    server = gateway(PRESETS["seed-000"])
+    target = at(server, "", **TYPED)
+    line = only(of(server, target), "other-form").next_line
+    assert line == f"litellm-gateway doctor {server.base('/v1')} --key-env NAME_OF_KEY"
+
+
+@pytest.mark.parametrize(
+    ("base", "where"),
+    [
+        ("https://[2001:db8::7]/v1", "'[2001:db8::7]:443'"),
+        ("https://[2001:db8::7]:8443/v1", "'[2001:db8::7]:8443'"),
+        ("https://llm.example.com/v1", "llm.example.com:443"),
+    ],
+)
+def test_certificate_is_shown_by_address_and_port(base: str, where: str) -> None:
+    words = "the certificate was not accepted (Hostname mismatch, certificate is not valid for 'x')"
+    (found,) = diagnose(case(cell(verdict="tls", words=words), base=base))
+    assert f"-connect {where} " in found.next_line
+
+
+def test_full_shows_no_style_as_long_as_nothing_is_served() -> None:
+    full, refused = cell("raw", "full", status=429), cell("bearer", "style", status=401)
+    assert codes(diagnose(case(refused, full, works="raw"))) == ["full"]
+    assert codes(diagnose(case(refused, full, cell("api-key", "proven"), works="api-key"))) == ["one-style"]
 
 
 def test_curl_with_user_and_password() -> None:

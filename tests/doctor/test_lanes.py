@@ -24,6 +24,17 @@ def test_answers_come_in_the_order_of_the_questions_and_ends_in_that_of_the_flow
     assert ends == [[30, 10, 20, 50], [40]]
 
 
+def test_answers_keep_their_order_when_the_first_question_is_the_last_to_be_answered() -> None:
+    rest = threading.Semaphore(0)
+
+    def work(number: int) -> int:
+        if number == 3:
+            assert all(rest.acquire(timeout=20) for _ in range(2))
+        return number
+
+    assert side_by_side([flow([3, 1, 2])], work, tell=lambda number: rest.release()) == [[3, 1, 2]]
+
+
 def test_flow_that_asks_nothing() -> None:
     assert side_by_side([flow(), flow([1])], lambda number: number) == [[], [1]]
 

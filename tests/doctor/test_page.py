@@ -11,8 +11,8 @@ import pytest
 
 import litellm_gateway_plugin.doctor
 from litellm_gateway_plugin.doctor.markup import Html, element, joined
-from litellm_gateway_plugin.doctor.page import page
-from litellm_gateway_plugin.doctor.report import DoctorReport, Exit
+from litellm_gateway_plugin.doctor.page import MARKS, page
+from litellm_gateway_plugin.doctor.report import DoctorReport, Exit, Outcome
 from tests.support.doctor_reports import HOSTILE, REPORTS, chutes_gateway, good_gateway, report
 
 VOID = {"meta", "rect"}
@@ -93,6 +93,17 @@ def table(found: Node, caption: str) -> list[list[str]]:
 
 
 every_report = pytest.mark.parametrize("found", REPORTS.values(), ids=REPORTS)
+
+
+@every_report
+def test_marks_have_the_colour_of_their_outcome(found: DoctorReport) -> None:
+    root = read(found)
+    marks = [node for node in root.all("span") if "mark" in node.attributes.get("class", "").split()]
+    for mark in marks:
+        assert mark.text.startswith(MARKS[Outcome(mark.attributes["class"].removeprefix("mark "))])
+    (style,) = root.all("style")
+    assert all(f".{kind} {{ color:" in style.text for kind in ("PASS", "FAIL", "CAPACITY"))
+    assert marks
 
 
 @every_report

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from litellm_gateway_plugin.doctor import loopback, selftest
+from litellm_gateway_plugin.doctor import host, loopback, selftest
 from litellm_gateway_plugin.doctor.host import NO_PROXY_NAMES
 from litellm_gateway_plugin.doctor.report import Check, Outcome
 from litellm_gateway_plugin.doctor.selftest import self_test
@@ -409,6 +410,30 @@ json.dump({check.name: check.outcome.value for check in self_test()}, sys.stdout
 
 
 @pytest.mark.slow
+def test_a_litellm_that_cannot_be_imported_is_the_finding(tmp_path: Path) -> None:
+    """The doctor goes on without it, and nothing else is tried."""
+    (tmp_path / "litellm").mkdir()
+    (tmp_path / "litellm" / "__init__.py").write_text("import a_package_that_is_missing\n")
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from litellm_gateway_plugin.doctor.selftest import self_test\n"
+        "print(*(f'{each.name} {each.outcome.value} {each.words}' for each in self_test()), sep='\\n')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    first, _, *rest = done.stdout.splitlines()
+    assert first.startswith("litellm FAIL litellm cannot be imported: ModuleNotFoundError: No module named 'a_package")
+    assert [line.split()[:2] for line in rest[:7]] == [[name, "SKIPPED"] for name in ("switches", *CALLS)]
+
+
+def test_no_proxy_is_one_variable_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    upper = os._Environ({}, str.upper, str, str, str)  # as Windows makes it
+    monkeypatch.setattr(host, "os", types.SimpleNamespace(environ=upper))
+    with host.no_proxy():
+        assert dict(upper) == {"NO_PROXY": host.LOOPBACK}
+    assert dict(upper) == {}
+
+
 def test_a_program_says_nothing_else_and_ends() -> None:
     command = [sys.executable, "-X", "dev", "-W", "ignore:unclosed event loop", "-c", PROGRAM]
     environment = {**os.environ, "LITELLM_LOG": "DEBUG"}

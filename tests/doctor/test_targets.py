@@ -69,7 +69,27 @@ def test_typed_base_takes_the_key_of_its_origin(environment: pytest.MonkeyPatch)
         "test-key-2",
         "LITELLM_GATEWAY_API_KEY_2",
     )
-    assert (two.configured, two.base_name) == (False, None)
+    assert (two.configured, two.base_name) == (True, "LITELLM_GATEWAY_API_BASE_2")
+
+
+def test_typed_base_that_no_variable_names_gets_one_that_names_no_other(environment: pytest.MonkeyPatch) -> None:
+    """What the doctor has people type must not put another gateway's key beside this base."""
+    assert [(each.configured, each.base_name) for each in targets(TWO)] == [(False, "LITELLM_GATEWAY_API_BASE")]
+    given(environment, API_BASE=ONE, API_KEY="test-key-1")
+    environment.setenv("CHUTES_API_BASE_1", ONE)
+    assert [(each.configured, each.base_name) for each in targets(TWO)] == [(False, "LITELLM_GATEWAY_API_BASE_2")]
+
+
+def test_variables_that_are_overruled_may_hold_anything(environment: pytest.MonkeyPatch) -> None:
+    given(environment, API_BASE=ONE, API_KEY="test-key-1")
+    environment.setenv("CHUTES_API_BASE", "no base at all")
+    assert [each.base_name for each in targets()] == ["LITELLM_GATEWAY_API_BASE"]
+
+
+@pytest.mark.parametrize("typed", ["https://user:pass-word@one.example.com/v1", f"{ONE}?code=secret-code"])
+def test_base_with_a_secret_of_its_own_is_another_one(environment: pytest.MonkeyPatch, typed: str) -> None:
+    given(environment, API_BASE=ONE)
+    assert [(each.configured, each.base_name) for each in targets(typed)] == [(False, "LITELLM_GATEWAY_API_BASE_1")]
 
 
 def test_typed_base_of_another_origin_gets_no_key(environment: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ def test_a_typed_base_takes_its_key_from_the_named_variable(
         ([DEAD, "--key-env", "NOBODY_SETS_THIS"], "NOBODY_SETS_THIS is not set"),
         (["--key-env", "HOME"], "type one"),
         ([DEAD, "--skip", "nothing"], "nothing"),
-        ([DEAD, "--timeout", "0"], "--timeout"),
+        *(([DEAD, "--timeout", value], "--timeout") for value in ("0", "inf", "nan", "1e30")),
         ([DEAD, "--html", "/nowhere/at/all.html"], "--html"),
     ],
 )
@@ -153,6 +153,14 @@ def test_the_page_is_written_beside_the_lines(chutes: PickyGateway, tmp_path: Pa
     assert shown.startswith("<!DOCTYPE html>")
     assert chutes.base() in shown
     assert FAKE_KEY not in shown
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a folder in which nobody can write")
+def test_a_page_that_cannot_be_written_is_told_before_anything_is_sent(chutes: PickyGateway) -> None:
+    done = doctor("--quick", "--html", "/proc/report.html")
+    assert done.exit_code == 2
+    assert "/proc/report.html cannot be written" in done.stderr
+    assert chutes.seen == []
 
 
 def test_json_is_nothing_but_json(chutes: PickyGateway) -> None:

@@ -9,7 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-PROGRAM = "import sys; from litellm_gateway_plugin.cli import main; sys.exit(main(prog_name='litellm-gateway'))"
+PROGRAM = (  # where the tests are a job in the background, their children would ignore Ctrl-C
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from litellm_gateway_plugin.cli import main; sys.exit(main(prog_name='litellm-gateway'))"
+)
 GUARD_S = 60
 
 HEAVY = ("litellm", "httpx", "pydantic", "rich", "aiohttp")

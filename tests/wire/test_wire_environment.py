@@ -32,6 +32,13 @@ def test_ssl_verify_false(value: str) -> None:
     assert options_from({"SSL_VERIFY": value}).verify is False
 
 
+def test_a_ca_file_may_be_called_false(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To litellm too, what is a file is no word."""
+    monkeypatch.chdir(tmp_path)
+    Path("false").touch()
+    assert options_from({"SSL_VERIFY": "false"}).verify == "false"
+
+
 @pytest.mark.parametrize("value", ["true", "True", "", "0", "no", "/nothing/there.pem"])
 def test_any_other_ssl_verify_verifies(value: str) -> None:
     assert options_from({"SSL_VERIFY": value}).verify == certifi.where()
