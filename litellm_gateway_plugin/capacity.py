@@ -129,6 +129,15 @@ LIMIT_WORDS = re.compile(
     r"limit|quota|exceed|reached|too many|throttl|budget|concurrency|限|过多|频繁|频率|并发|不足", re.IGNORECASE
 )
 
+USED_UP = re.compile(
+    # OpenAI's code, new-api's "insufficient_user_quota", DeepSeek's "Insufficient Balance"; Chutes; the LiteLLM proxy
+    r"insufficient (?:\w{1,20} ){0,2}(?:quota|balance|credits?|funds)|usage cap|budget (?:has been )?exceeded"
+    r"|billing (?:hard limit|not active)|(?:额度|余额)(?:已用尽|不足)",
+    re.IGNORECASE,
+)
+OF_MONEY = re.compile(r"\b(?:billing|balance|credits?|payment)\b|额度|余额", re.IGNORECASE)
+"""Said of what is used up, but of limits by the minute as well: Google names a time to come back then."""
+
 UPSTREAM = re.compile(r"(?<!\w)upstream(?!\w)|上游", re.IGNORECASE)
 
 UNIT_SECONDS = {
@@ -204,6 +213,23 @@ def is_capacity(status: int, headers: Mapping[str, str], text: str) -> bool:
     return status in OWN_STATUSES and retry_after(headers, 0.0) is not None
 
 
+def is_spent(headers: Mapping[str, str], text: str) -> bool:
+    """Whether a refusal for capacity is really about a quota or a balance that is used up: waiting does not help.
+
+    Codes and words that can mean nothing else decide; words about money do when no time to come back is named and
+    nothing is said to be crowded.
+
+    Args:
+        headers: of the refusal, names in lower case.
+        text: the beginning of its body.
+    """
+    plain = _plain(_beginning(text))
+    if USED_UP.search(plain):
+        return True
+    about_money = OF_MONEY.search(plain) and not CROWDED_WORDS.search(plain)
+    return bool(about_money) and retry_after(headers, 0.0, text) is None
+
+
 def is_account_limit(headers: Mapping[str, str], text: str) -> bool:
     """Whether a refusal is about the caller's key or account as a whole, and so holds for each of its models.
 
@@ -231,13 +257,14 @@ def _windows_of_caller(fields: Mapping[str, str]) -> list[str]:
     return [name for name, _ in _used_up(fields, 0.0) if "model" not in name and not name.startswith("llm-provider-")]
 
 
-def retry_after(headers: Mapping[str, str], now: float, text: str = "") -> float | None:
+def retry_after(headers: Mapping[str, str], now: float, text: str = "", longest: float = LONGEST_WAIT) -> float | None:
     """Seconds until it is worth asking again, clamped to an hour, or None without a hint.
 
     Args:
         headers: of the refusal, names in lower case.
         now: seconds since the epoch, for dates.
         text: the beginning of the body, which is asked when the headers give no hint.
+        longest: what it is clamped to, for those who only tell it.
 
     Sources, in this order: any `retry-after` (RFC 9110, section 10.2.3: seconds or a date; fractions, units and `-ms`
     are seen, and prefixes: Azure's `x-ms-`, the LiteLLM proxy's `llm_provider-`); the reset of a rate limit of which
@@ -247,7 +274,7 @@ def retry_after(headers: Mapping[str, str], now: float, text: str = "") -> float
     said = _beginning(text)
     for wait in _hints(headers, said, now):
         if wait is not None:
-            return min(wait, LONGEST_WAIT)
+            return min(wait, longest)
     return None
 
 

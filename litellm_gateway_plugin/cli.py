@@ -7,10 +7,13 @@ a credential, and none is a traceback.
 
 from __future__ import annotations
 
+import difflib
 import platform
+import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -24,6 +27,12 @@ COMMANDS = ("doctor", "models", "router", "run", "profiles", "demo", "completion
 
 INTERRUPTED = 130
 """The status that shells give a program that Ctrl-C has ended."""
+
+KEY_OPTIONS = ("--key", "--api-key", "--api_key", "--apikey")
+NO_KEY_HERE = (
+    "A key never stands on the command line, where the shell's history and other users see it: export "
+    "LITELLM_GATEWAY_API_KEY=..., or, for a base that you type, export MY_KEY=..., then --key-env MY_KEY."
+)
 
 
 class Commands(click.Group):
@@ -40,17 +49,40 @@ class Commands(click.Group):
         command: click.Command = import_module(f".commands.{cmd_name}", __package__).command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named; of a misspelt one, the name that was meant perhaps."""
+        near = difflib.get_close_matches(args[0], COMMANDS, 1)
+        if near and args[0] not in COMMANDS and not ctx.resilient_parsing:
+            raise click.UsageError(f"There is no command {printable(args[0])!r}: did you mean {near[0]}?", ctx)
+        if sys.stdout is None and args[0] != "run":  # a program may well do without
+            raise click.ClickException("Standard output is closed: there is nowhere to write to.")
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options before the command."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise _without_key(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise _without_key(error) from None
+        except click.Abort as error:
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            self._stop(ctx)
         except InvalidInput as error:  # status 2
             raise click.UsageError(printable(error.message)) from None
         except GatewayError as error:
             raise click.ClickException(printable(error.message)) from None
         except KeyboardInterrupt:
-            click.echo("\nStopped.", err=True)
-            ctx.exit(INTERRUPTED)
+            self._stop(ctx)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Read the command line and run its command; the user's own program runs after that, outside of click."""
@@ -58,7 +90,27 @@ class Commands(click.Group):
             return super().main(*args, **kwargs)
         except Handover as handover:
             program = handover.program
+        except OSError as error:  # whoever reads no further is click's business
+            _complain_of(error)
+            sys.exit(1)
         return program.run()
+
+    @staticmethod
+    def _stop(ctx: click.Context) -> NoReturn:
+        click.echo("\nStopped.", err=True)
+        ctx.exit(INTERRUPTED)
+
+
+def _without_key(error: click.NoSuchOption) -> click.UsageError:
+    """The error itself, unless somebody has typed a key."""
+    return click.UsageError(NO_KEY_HERE, error.ctx) if error.option_name in KEY_OPTIONS else error
+
+
+def _complain_of(error: OSError) -> None:
+    """What the system refused: a file, or else the output."""
+    what = "The output cannot be written" if error.filename is None else printable(str(error.filename))
+    with suppress(OSError):  # standard error may be on the same disk
+        click.echo(f"Error: {what}: {error.strerror or type(error).__name__}.", err=True)
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -297,7 +297,7 @@ class Engine:
             call.opened = reply
             return Answer(reply.status, reply.headers)
         if not wants_stream(job, attempt, reply.status, reply.headers):
-            body = reply.read(read_limit(reply.status, reply.headers))
+            body = reply.read(read_limit(attempt.surface, reply.status, reply.headers))
             return answer_of(attempt.surface, reply.status, reply.headers, body)
         base = job.ask.base.form(attempt.route.toggled)
         stream = ThreadStream(reply, StreamBody(job, self.policy, base, reply.headers), call.deadline, base)
@@ -311,7 +311,7 @@ class Engine:
             call.opened = reply
             return Answer(reply.status, reply.headers)
         if not wants_stream(job, attempt, reply.status, reply.headers):
-            body = await reply.read(read_limit(reply.status, reply.headers))
+            body = await reply.read(read_limit(attempt.surface, reply.status, reply.headers))
             return answer_of(attempt.surface, reply.status, reply.headers, body)
         base = job.ask.base.form(attempt.route.toggled)
         stream = TaskStream(reply, StreamBody(job, self.policy, base, reply.headers), call.deadline, base)

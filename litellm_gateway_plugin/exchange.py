@@ -30,6 +30,9 @@ KEEPING = frozenset({307, 308})
 FRAMING = ("content-length", "host", "transfer-encoding", "connection")
 """What the wire itself decides about a request."""
 
+LARGEST_LISTING = 32 * 1024 * 1024
+"""Bytes of a listing that are read (decompressed); two hundred times as much as the largest that is known."""
+
 FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """What the lines of an event stream begin with."""
 
@@ -179,15 +182,19 @@ def is_opaque(job: Job, attempt: Attempt, status: int, headers: Mapping[str, str
     return mine and 200 <= status < 300 and not looks_like_html(headers, "")
 
 
-def read_limit(status: int, headers: Mapping[str, str]) -> int | None:
-    """How much of a body is read: all of a success, the beginning of anything else."""
-    return None if 200 <= status < 300 and not looks_like_html(headers, "") else ERROR_LIMIT
+def read_limit(surface: str, status: int, headers: Mapping[str, str]) -> int | None:
+    """How much of a body is read: all of a success, but for a listing without end; the beginning of anything else."""
+    if not 200 <= status < 300 or looks_like_html(headers, ""):
+        return ERROR_LIMIT
+    return LARGEST_LISTING if surface == LISTING else None
 
 
 def answer_of(surface: str, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
     """The answer that the core judges, from a body read whole (or to the limit)."""
     if not 200 <= status < 300:
         return Answer(status, headers, body[:ERROR_LIMIT].decode("utf-8", "replace"))
+    if surface == LISTING and len(body) >= LARGEST_LISTING:
+        return Answer(status, headers, mismatch=f"a listing of more than {LARGEST_LISTING // 1024**2} MiB", ours=True)
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):

@@ -65,6 +65,7 @@ class Ask:
         basic = header_for(BASIC, key) if ":" in key else None
         parts = [key, key.rpartition(":")[2], basic[1].rpartition(" ")[2] if basic else "", query]
         parts += [value for _, value in parse_qsl(query)]
+        parts += [part.partition("=")[2] for part in query.split("&")]  # as they are written: a%2Fb
         return tuple(sorted({part for part in (*parts, *self.others) if len(part) > 3}, key=len, reverse=True))
 
     @property

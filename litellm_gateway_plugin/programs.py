@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import os
 import pkgutil
+import re
 import runpy
 import shlex
 import shutil
@@ -19,13 +20,15 @@ from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import InvalidInput
 from .on_import import install_on_import
 
 SCRIPT_SUFFIXES = (".py", ".pyw", ".pyz")
 LONGEST_SHEBANG = 1024
+PYTHON = re.compile(r"python(?:3(?:\.(\d+))?)?(?:\.exe)?", re.IGNORECASE)
+"""The name of an interpreter, and of which 3.x."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,13 @@ def program_of(words: Sequence[str]) -> Program:
     """The program that a command line names, as after `python`, or by the name of a command.
 
     Args:
-        words: `-m MODULE`, `-c CODE`, a file, or the name of a command, and its arguments.
+        words: `-m MODULE`, `-c CODE`, a file, or the name of a command, and its arguments; a `python` before these, as
+            people type it, changes nothing.
 
     Raises:
         InvalidInput: there is none, or it is none of Python's, or one of another environment.
     """
+    words = _after_python(words)
     name, arguments = words[0], list(words[1:])
     if name in ("-m", "-c"):
         return _of_option(name, arguments)
@@ -80,6 +85,21 @@ def program_of(words: Sequence[str]) -> Program:
     if _is_path(name):
         return _of_path(name, name, arguments)
     return _of_command(name, arguments)
+
+
+def _after_python(words: Sequence[str]) -> Sequence[str]:
+    """What comes after `python`, if that is first. Raises InvalidInput: it is another one, or nothing comes."""
+    name = Path(words[0]).name
+    found = PYTHON.fullmatch(name)
+    if found is None:
+        return words
+    if name != words[0] and not _is_ours(str(Path(words[0]).absolute())):
+        _refuse_interpreter(words[0], words[0], " ".join(words[1:2]))
+    if found[1] is not None and int(found[1]) != sys.version_info.minor:
+        raise InvalidInput(f"{name} is another Python than the one here, {sys.executable}: leave it out.")
+    if not words[1:]:
+        raise InvalidInput(f"After {name} comes -m, -c, a file, or the name of a program.")
+    return words[1:]
 
 
 def _of_option(option: str, words: list[str]) -> Program:
@@ -130,11 +150,15 @@ def _check_interpreter(path: str, name: str) -> None:
             "another language can go through the LiteLLM proxy: litellm-gateway router --yaml writes its configuration."
         )
     if not _is_ours(interpreter):
-        folder = Path(interpreter).parent
-        raise InvalidInput(
-            f"{path} belongs to another environment ({folder.parent}). Install litellm-gateway-plugin there (pip, pipx "
-            f"inject, uv tool install --with), and then: {folder / 'litellm-gateway'} run -- {name}"
-        )
+        _refuse_interpreter(interpreter, path, name)
+
+
+def _refuse_interpreter(interpreter: str, path: str, name: str) -> NoReturn:
+    folder = Path(interpreter).parent
+    raise InvalidInput(
+        f"{path} belongs to another environment ({folder.parent}). Install litellm-gateway-plugin there (pip, pipx "
+        f"inject, uv tool install --with), and then: {folder / 'litellm-gateway'} run -- {name}"
+    )
 
 
 def _interpreter(path: str) -> str | None:

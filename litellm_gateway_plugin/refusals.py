@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import string
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import quote
@@ -46,6 +46,9 @@ PLAIN: dict[Verdict, tuple[type[Answered], str]] = {
 }
 """The errors that add nothing to what the gateway said, and how their sentence begins."""
 
+HOW_FULL: dict[Verdict, str] = {Verdict.FULL: "is full", Verdict.SPENT: "has no quota left for this key"}
+"""Both are a rate limit for the caller, as 429 is in litellm."""
+
 PIECE = 9
 """Letters of a key that are taken out wherever they stand together: some gateways quote a part of it."""
 
@@ -77,8 +80,8 @@ def error_for(
         now: seconds since the epoch.
     """
     base = ask.base.form(claim.route.toggled)
-    if verdict is Verdict.FULL:
-        return _full(ask, base, answer, now)
+    if verdict in HOW_FULL:
+        return _full(ask, base, answer, now, HOW_FULL[verdict])
     if verdict is Verdict.STYLE:
         return _key_refused(ask, base, list(dict.fromkeys([*refused, *(route.style for route in tried)])), answer)
     if verdict is Verdict.BROKEN:
@@ -108,18 +111,24 @@ def never_settled(ask: Ask, tried: Sequence[Route]) -> GatewayError:
 def model_unknown(ask: Ask, answer: Answer, ids: Sequence[str], *, listed: bool) -> ModelUnknown:
     """The gateway does not know the id. The nearest ids of its listing are named, and none of them is used."""
     said = _said(ask, answer)
-    nearest = nearest_ids(ask.model, ids)
+    nearest = list(_harmless_ids(ask, nearest_ids(ask.model, ids)))
+    first = list(islice(_harmless_ids(ask, ids), 3))
     if listed:
         advice = "It lists this id all the same: the model may be down for now."
     elif nearest:
         advice = f"Did you mean {' or '.join(map(repr, nearest))}? It lists {len(ids)} in all."
-    elif ids:
-        advice = f"Nothing like it is listed; the first of {len(ids)} ids: {', '.join(map(repr, ids[:3]))}."
+    elif first:
+        advice = f"Nothing like it is listed; the first of {len(ids)} ids: {', '.join(map(repr, first))}."
     else:
         advice = "It has no listing to compare with: look the id up in its documentation."
     shown = shorten(ask.model, 200)
     message = f"The gateway at {ask.base} does not know the model {shown!r} ({answer.status}: {said}). {advice}"
     return ModelUnknown(message, **facts(ask, str(ask.base), answer))
+
+
+def _harmless_ids(ask: Ask, ids: Iterable[str]) -> Iterator[str]:
+    """Ids are the gateway's words too, and may quote the key."""
+    return (each for each in ids if without_secrets(each, ask) == each)
 
 
 def broke_off(ask: Ask, base: str, answer: Answer, *, full: bool, now: float) -> Answered:
@@ -132,10 +141,10 @@ def broke_off(ask: Ask, base: str, answer: Answer, *, full: bool, now: float) ->
     )
 
 
-def _full(ask: Ask, base: str, answer: Answer, now: float) -> Full:
+def _full(ask: Ask, base: str, answer: Answer, now: float, how: str) -> Full:
     wait = retry_after(answer.headers, now, answer.text)
     when = "" if wait is None else f" (it asks to wait {wait:g} s)"
-    message = f"The gateway at {base} is full ({answer.status}): {_said(ask, answer)}{when}"
+    message = f"The gateway at {base} {how} ({answer.status}): {_said(ask, answer)}{when}"
     return Full(message, retry_after=wait, **facts(ask, base, answer))
 
 

@@ -7,7 +7,7 @@ came from a gateway or a model is printed without its control characters.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich import box
@@ -78,10 +78,15 @@ class Screen:
             table.add_row(*(Text(self._safe(text), style=style) for text, style in row))
         self._console.print(Padding(table, (0, 0, 0, len(INDENT)), expand=False))
 
-    def code(self, source: str, language: str = "python") -> None:
-        """Source in a language that pygments knows, coloured on a terminal; it is never broken."""
+    def code(self, source: str, language: str = "python", indent: str = INDENT * 2) -> None:
+        """Source in a language that pygments knows, coloured on a terminal; it is never broken.
+
+        Args:
+            indent: stands before each line; "" for what is there to be copied.
+        """
         if not self._console.is_terminal:
-            self.verbatim(textwrap.indent(source, INDENT))
+            for plain in source.splitlines():
+                self._say(f"{indent}{plain}".rstrip())
             return
         from rich.syntax import Syntax
 
@@ -89,7 +94,7 @@ class Screen:
         coloured = Syntax(source, language, theme="ansi_dark", background_color="default").highlight(source)
         coloured.rstrip()
         for line in coloured.split("\n"):
-            indented = Text(INDENT * 2).append_text(line)
+            indented = Text(indent).append_text(line)
             indented.rstrip()
             self._console.print(indented, soft_wrap=True)
 
@@ -99,14 +104,18 @@ class Screen:
         self._console.file.flush()
 
     @contextmanager
-    def working(self, text: str) -> Iterator[Callable[[str], None]]:
-        """Show on a terminal that something takes its time; a pipe sees nothing of it.
+    def working(self, text: str, lasting: Collection[str] = ()) -> Iterator[Callable[[str], None]]:
+        """Show on a terminal that something takes its time.
+
+        Args:
+            text: what begins.
+            lasting: further texts that a pipe gets too, a line each; of everything else it sees nothing.
 
         Yields:
             What shows another text in the place of this one; to be called from any thread.
         """
         if not self._console.is_terminal:
-            yield lambda _: None
+            yield lambda further: self._say(further) if further in lasting else None
             return
         with self._console.status(Text(self._safe(text))) as status:
             yield lambda further: status.update(Text(self._safe(further)))

@@ -25,7 +25,7 @@ from typing_extensions import Self
 
 from .credentials import clean_key
 from .errors import InvalidInput
-from .urls import parse_base
+from .urls import Base, parse_base
 
 PREFIX = "LITELLM_GATEWAY_"
 FIELD_NAMED = re.compile(r'field "(\w+)"')
@@ -60,8 +60,12 @@ class GatewayBase(BaseModel):
 
     @property
     def key(self) -> str | None:
-        """The key in the clear, for a header and nothing else."""
-        return clean_key(self.api_key.get_secret_value()) if self.api_key else None
+        """The key in the clear, for a header and nothing else. Raises InvalidInput: no header can carry it."""
+        try:
+            return clean_key(self.api_key.get_secret_value()) if self.api_key else None
+        except InvalidInput as error:
+            where = f"The API key in {self.key_name}" if self.key_name else "The API key"
+            raise InvalidInput(error.message.replace("The API key", where, 1)) from None
 
 
 def _named(*older: str, name: str) -> AliasChoices:
@@ -244,18 +248,17 @@ class GatewaySettings(BaseSettings):
             raise ValueError('it must be like "redis://:password@host:6379/0", or "off"')
         return value
 
-    @field_validator("api_base")
-    @classmethod
-    def _base_is_a_url(cls, value: str | None) -> str | None:
-        if value is not None:
-            _checked_base("api_base", value)
-        return value
-
     @model_validator(mode="after")
-    def _numbered_bases(self) -> Self:
-        object.__setattr__(self, "bases", (*self.bases, *numbered_bases(os.environ)))
-        for base in self.bases:
-            _checked_base("bases", base.api_base)
+    def _bases_are_urls(self) -> Self:
+        try:
+            if self.api_base is not None:
+                named_base(_name_of(os.environ, BASE_NAMES, "", self.api_base) or "api_base", self.api_base)
+            listed = f"{PREFIX}BASES" if os.environ.get(f"{PREFIX}BASES") else "bases"
+            for place, base in enumerate(self.bases):
+                named_base(f"{listed}[{place}].api_base", base.api_base)
+            object.__setattr__(self, "bases", (*self.bases, *numbered_bases(os.environ)))
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
         return self
 
     @property
@@ -331,21 +334,19 @@ def numbered_bases(environment: Mapping[str, str]) -> list[GatewayBase]:
 
 
 def _numbered(environment: Mapping[str, str], number: int) -> GatewayBase | None:
-    base = _first(environment, BASE_NAMES, f"_{number}")
-    if base is None:
-        return None
     suffix = f"_{number}"
-    key, unnumbered = _first(environment, KEY_NAMES, suffix), _first(environment, BASE_NAMES, "")
-    if key is None and unnumbered and parse_base(unnumbered).origin == parse_base(base).origin:
-        suffix = ""
-        key = _first(environment, KEY_NAMES, suffix)
+    base_name, key_name = _holder(environment, BASE_NAMES, suffix), _holder(environment, KEY_NAMES, suffix)
+    if base_name is None:
+        return None
+    base, first = named_base(base_name, environment[base_name]), _holder(environment, BASE_NAMES, "")
+    if key_name is None and first is not None and named_base(first, environment[first]).origin == base.origin:
+        key_name = _holder(environment, KEY_NAMES, "")
     return GatewayBase(
-        api_base=base,
-        api_key=SecretStr(key) if key else None,
-        key_name=_name_of(environment, KEY_NAMES, suffix, key) if key else None,
+        api_base=environment[base_name],
+        api_key=SecretStr(environment[key_name]) if key_name else None,
+        key_name=key_name,
         **{
-            each: _first(environment, (PREFIX + each.upper(), f"CHUTES_{each.upper()}"), f"_{number}")
-            for each in PREFERENCES
+            each: _first(environment, (PREFIX + each.upper(), f"CHUTES_{each.upper()}"), suffix) for each in PREFERENCES
         },
     )
 
@@ -355,15 +356,22 @@ def _name_of(environment: Mapping[str, str], names: tuple[str, ...], suffix: str
     return next((name + suffix for name in names if environment.get(name + suffix) == value), None)
 
 
+def _holder(environment: Mapping[str, str], names: tuple[str, ...], suffix: str) -> str | None:
+    """The first of these variables that holds something."""
+    return next((name + suffix for name in names if environment.get(name + suffix)), None)
+
+
 def _first(environment: Mapping[str, str], names: tuple[str, ...], suffix: str) -> str | None:
-    return next((environment[name + suffix] for name in names if environment.get(name + suffix)), None)
+    name = _holder(environment, names, suffix)
+    return None if name is None else environment[name]
 
 
-def _checked_base(name: str, value: str) -> None:
+def named_base(name: str, value: str) -> Base:
+    """The base; the complaint about one that cannot be used names what holds it. Raises InvalidInput."""
     try:
-        parse_base(value)
+        return parse_base(value)
     except InvalidInput as error:
-        raise ValueError(f"{name}: {error.message}") from None
+        raise InvalidInput(name + error.message.removeprefix("api_base")) from None
 
 
 def load_settings(**overrides: Any) -> GatewaySettings:
@@ -383,5 +391,5 @@ def load_settings(**overrides: Any) -> GatewaySettings:
 
 
 def _reason(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"]) or "environment"
-    return f"{where}: {problem['msg'].removeprefix('Value error, ').rstrip('.')}"
+    where = ".".join(str(part) for part in problem["loc"])
+    return ": ".join(filter(None, (where, problem["msg"].removeprefix("Value error, ").rstrip("."))))

@@ -17,6 +17,7 @@ from .errors import InvalidInput
 VERSION_SEGMENT = re.compile(r"v\d+[a-z0-9]*", re.IGNORECASE)
 PASTED_SURFACE = re.compile(r"(/chat/completions|/completions|/embeddings|/responses|(?<=/v1)/models)$", re.IGNORECASE)
 DEFAULT_PORTS = {"http": 80, "https": 443}
+EXAMPLE = "as in https://llm.example.com/v1"
 
 # Names that no public host can have: RFC 6761 (localhost), RFC 6762 (local), RFC 8375 (home.arpa), and `internal`,
 # which ICANN has set aside for private use; `svc` ends names inside a Kubernetes cluster.
@@ -96,15 +97,15 @@ def parse_base(text: str) -> Base:
     if not text.isascii() or any(ord(letter) <= 32 or ord(letter) == 127 for letter in text):
         raise InvalidInput("api_base holds a space, a line break or a non-ASCII character; type it anew, in ASCII.")
     if "://" not in text:
-        raise InvalidInput("api_base is not a URL: it must begin with https:// or http://, as in https://host/v1.")
+        raise InvalidInput(f"api_base is not a URL: it must begin with https:// or http://, {EXAMPLE}.")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise InvalidInput("api_base is not a URL: its host or port cannot be read, as in https://host/v1.") from None
+        raise InvalidInput(f"api_base is not a URL: its host or port cannot be read, {EXAMPLE}.") from None
     host = (parts.hostname or "").lower()
     if parts.scheme.lower() not in DEFAULT_PORTS or not _plausible_host(host):
-        raise InvalidInput("api_base is no URL of a gateway: it needs http or https and a host, as in https://host/v1.")
+        raise InvalidInput(f"api_base is no URL of a gateway: it needs http or https and a host, {EXAMPLE}.")
     userinfo = parts.netloc.rpartition("@")[0]
     return Base(
         origin=_origin(parts.scheme.lower(), host, port),

@@ -11,6 +11,7 @@ from dataclasses import replace
 from enum import Enum
 
 from .answers import Answer, error_fields, error_object, error_status
+from .capacity import is_spent
 from .credentials import hinted_styles
 
 CapacityTest = Callable[[int, Mapping[str, str], str], bool]
@@ -25,6 +26,7 @@ class Verdict(Enum):
     MODEL = "the model id is unknown"
     FORBIDDEN = "refused, and not because of the credential's style"
     FULL = "the gateway is full"
+    SPENT = "as FULL, but a quota or a balance is used up"
     REJECTED = "the request itself is wrong"
     FAILED = "the gateway failed"
     BROKEN = "an answer of this API that cannot be used"
@@ -140,7 +142,7 @@ def read_verdict(answer: Answer, model: str, is_capacity: CapacityTest) -> Verdi
     unknown_model = bool(model) and answer.status == 503 and _model_code(answer)
     full = not answer.fits and answer.status >= 400 and is_capacity(answer.status, answer.headers, answer.text)
     if full and not unknown_model:
-        return Verdict.FULL
+        return Verdict.SPENT if is_spent(answer.headers, answer.text) else Verdict.FULL
     return next(verdict for holds, verdict in TABLE if holds(answer, model))
 
 

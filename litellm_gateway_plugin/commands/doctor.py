@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..doctor.names import CHECKS
 from ..printable import counted
 from . import options, output
 
 if TYPE_CHECKING:
     from ..doctor.report import DoctorReport
 
-CHECKS = ("direct_json", "stream", "tools", "picture", "embeddings", "router", "parallel", "model_list")
-
 
 @click.command(short_help="Find out what is wrong with a gateway, and what to type next.")
 @click.argument("bases", nargs=-1, metavar="[BASE]...")
-@click.option("--key-env", metavar="NAME", help="The environment variable that holds the key for the typed bases.")
+@options.key_env
 @click.option(
     "--model", default="", metavar="ID", help="The model for chat. Default: the environment's, or a listed one."
 )
@@ -30,7 +29,9 @@ CHECKS = ("direct_json", "stream", "tools", "picture", "embeddings", "router", "
 @click.option("--embedding-model", default="", metavar="ID", help="The model for the embedding.")
 @click.option("--all", "every", is_flag=True, help="Every style on every form of the base, needed or not.")
 @click.option("--quick", is_flag=True, help="Only the matrix: nothing goes through litellm.")
-@click.option("--skip", multiple=True, type=click.Choice(CHECKS), help="Leave a check out; several times for several.")
+@click.option(
+    "--skip", multiple=True, type=click.Choice(list(CHECKS)), help="Leave a check out; several times for several."
+)
 @options.timeout(30, "How long each request may take.")
 @click.option("--snippets", is_flag=True, help="Print code and configuration to paste, too.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: docs/doctor.schema.json says what is in it.")
@@ -76,21 +77,22 @@ def command(
 
     Exit status: 0 all is good; 1 something failed; 2 wrong use; 3 a gateway is full, and reachable.
     """
-    from ..doctor.run import Options, announce, run
+    from ..doctor.run import LOADING, Options, announce, run
     from ..doctor.targets import Models, targets_of
     from ..settings import load_settings
+    from ..variables import misspelt
 
-    if key_env is not None and not bases:
-        raise click.UsageError("--key-env is the key for typed bases: type one, or leave it out.")
     if html is not None:
         with _writing(html):  # before anything is sent
             html.open("a").close()
     named = Models(*(each.strip() for each in (model, vlm_model, tools_model, embedding_model)))
     targets = targets_of(load_settings(), os.environ, bases, key_env, named)
+    for sentence in misspelt(os.environ):
+        output.complain(sentence)
     chosen = Options(every, quick, timeout, skip)
     announced = announce(targets, chosen)
     output.complain(f"{counted(len(targets), 'gateway')}. {announced}")
-    with output.screen(stderr=True).working("Asking") as tell:
+    with output.screen(stderr=True).working("Asking", lasting=(LOADING,)) as tell:
         report = run(targets, chosen, announced, tell)
     _print(report, as_json=as_json, snippets=snippets)
     if html is not None:

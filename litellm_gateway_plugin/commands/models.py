@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..printable import counted
-from . import output
+from . import options, output
 
 if TYPE_CHECKING:
     from ..catalogue import Listing, Model
     from ..doctor.targets import Target
     from ..handle import Gateway
+
+KINDS = ("chat", "embedding", "image", "rerank", "speech", "transcription", "moderation")
+"""What `--kind` is completed with; a gateway may name others."""
 
 CAPABILITIES = ("tools", "vision", "json", "schema", "reasoning")
 WAIT_S = 15.0
@@ -25,11 +28,6 @@ WAIT_S = 15.0
 HEADS = ("id", "kind", "window", "max\nout", "$/M\nin", "$/M\nout", "can")
 WHOLE = range(len(HEADS) - 1)
 MILLION = 1_000_000
-
-NO_BASE = (
-    "No gateway is named. Give a base, as in `litellm-gateway models https://llm.example.com/v1`, or set "
-    "LITELLM_GATEWAY_API_BASE and LITELLM_GATEWAY_API_KEY (further ones end in _1, _2, ...)."
-)
 
 Keep = Callable[["Model"], bool]
 
@@ -63,10 +61,11 @@ class Shelf:
 @click.option(
     "--kind",
     metavar="KIND",
+    shell_complete=options.one_of(KINDS),
     help="Only models of this kind, as listings name it: chat, embedding, ... What has no kind counts as chat.",
 )
 @click.option("--search", metavar="TEXT", help="Only models with this text in their id, in whatever case.")
-@click.option("--key-env", metavar="NAME", help="The environment variable that holds the key for the typed bases.")
+@options.key_env
 @click.option("--refresh", is_flag=True, help="Read every listing now, also one that is still fresh.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: docs/commands.md says what is in it.")
 def command(
@@ -98,11 +97,7 @@ def command(
     from ..settings import load_settings
     from .asking import asking
 
-    if key_env is not None and not bases:
-        raise click.UsageError("--key-env is the key for typed bases: type one, or leave it out.")
     settings = load_settings()
-    if not bases and not settings.all_bases:
-        raise click.UsageError(NO_BASE)
     targets = targets_of(settings, os.environ, bases, key_env)
     with asking(settings) as gateway, output.screen(stderr=True).working("Reading listings"):
         shelves = _read(gateway, targets, _filter(wanted, kind, search), refresh)
@@ -115,9 +110,11 @@ def command(
     failed = [shelf for shelf in shelves if shelf.error]
     for shelf in failed:
         output.complain(f"{shelf.target.label}: no listing: {shelf.error}")
-    if len(failed) < len(shelves) and not any(shelf.models for shelf in shelves):
-        listed = any(shelf.listed for shelf in shelves)
-        output.complain("No listed model is of that sort." if listed else "No model is listed.")
+    for shelf in shelves:
+        if not shelf.error and not shelf.listed:
+            output.complain(f"{shelf.target.label} lists no models.")
+    if any(shelf.listed for shelf in shelves) and not any(shelf.models for shelf in shelves):
+        output.complain("No listed model is of that sort.")
     if failed:
         raise click.exceptions.Exit(1)
 

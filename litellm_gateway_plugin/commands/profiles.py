@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..printable import counted
-from . import output
+from . import options, output
 
 if TYPE_CHECKING:
     from ..guesses import DiskGuesses
@@ -98,7 +98,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("base", metavar="[BASE]", required=False)
+@click.argument("base", metavar="[BASE]", required=False, shell_complete=options.bases)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: docs/commands.md says what is in it.")
 def show(base: str | None, as_json: bool) -> None:
     """Show what is kept, of one BASE or of all.
@@ -128,7 +128,7 @@ def show(base: str | None, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("base", metavar="[BASE]", required=False)
+@click.argument("base", metavar="[BASE]", required=False, shell_complete=options.bases)
 @click.option("--all", "everything", is_flag=True, help="Of all bases.")
 @click.option("--yes", is_flag=True, help="Do not ask before all is removed.")
 def clear(base: str | None, everything: bool, yes: bool) -> None:
@@ -168,9 +168,9 @@ def _cache(settings: GatewaySettings) -> Cache:
 
 def _forms(base: str | None) -> list[str]:
     """A base as given, and with its `/v1` put on or taken off. Raises InvalidInput: no base."""
-    from ..urls import parse_base
+    from ..settings import named_base
 
-    known = None if base is None else parse_base(base)
+    known = None if base is None else named_base("BASE", base)
     return [] if known is None else list(dict.fromkeys(known.form(toggled) for toggled in (False, True)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -86,10 +87,13 @@ def command(
     """
     from ..candidates import wanted
     from ..settings import load_settings
+    from ..variables import no_gateway
 
     if as_json and as_yaml:
         raise click.UsageError("--json and --yaml are two forms: take one of them.")
     settings = load_settings()
+    if not settings.all_bases:
+        raise click.UsageError(no_gateway(os.environ))
     asked = wanted(kind, require_json=require_json, require_tools=require_tools)
     with output.screen(stderr=True).working("Asking the gateways"):
         ranks = _ranks(settings, asked, max_bases, max_candidates_per_base)

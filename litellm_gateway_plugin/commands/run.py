@@ -17,10 +17,10 @@ def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 def command(words: tuple[str, ...]) -> None:
     """Run a Python program that uses litellm, with the plugin, and without a change in it.
 
-    PROGRAM is what comes after `python` (a file, -m MODULE, -c CODE), or the name of a command of this environment. It
-    runs in this interpreter as if it had been started directly: its arguments, exit status, tracebacks and Ctrl-C are
-    its own. The plugin is installed at the moment when the program imports litellm, with the settings of the
-    environment.
+    PROGRAM is what comes after `python` (a file, -m MODULE, -c CODE), with that word or without it, or the name of a
+    command of this environment. It runs in this interpreter as if it had been started directly: its arguments, exit
+    status, tracebacks and Ctrl-C are its own. The plugin is installed at the moment when the program imports litellm,
+    with the settings of the environment.
 
     \b
     Examples:

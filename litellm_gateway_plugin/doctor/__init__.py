@@ -11,6 +11,7 @@
     snippets    code and configuration to paste
     lines, table, page      what is printed into a pipe, on a terminal, into a file of HTML
     report      all of it as values
+    names       what people call the checks
 
 Only `checks` and `selftest` import litellm.
 """

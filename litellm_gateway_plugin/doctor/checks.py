@@ -189,6 +189,8 @@ class Kind:
         run: makes the calls, given the gateway and the model's id. Whatever it raises is what went wrong.
         missing: words and hint for a gateway that has no such model.
         calls: how many it makes.
+        needs: what the model has to be capable of. Where the operator names no model for it, that for text is called,
+            unless its listing says that it is not.
     """
 
     name: str
@@ -196,6 +198,7 @@ class Kind:
     run: Callable[[Patient, str], Found]
     missing: Callable[[Mapping[str, str]], tuple[str, str]]
     calls: int = 1
+    needs: str = ""
 
 
 def run_checks(
@@ -235,12 +238,6 @@ def run_checks(
 
         flights = [in_thread(partial(checks_of, each)) for each in examined]
         return [flight.result() for flight in flights]
-
-
-def announce(examined: Sequence[Examined], skip: Collection[str] = ()) -> int:
-    """How many calls `run_checks` makes at most. The first one to a gateway may take more requests: it negotiates."""
-    asked = [(each, kind) for each in examined for kind in KINDS if each.works_base]
-    return sum(kind.calls for each, kind in asked if _why_not(each, kind, skip, {}) is None)
 
 
 def _impatient(settings: GatewaySettings) -> GatewaySettings:
@@ -288,21 +285,21 @@ def _why_not(
     model = _model(examined, kind)
     if not model:
         return kind.missing(environment)
-    if kind.run is _tools and not examined.target.models.tools and _denies_tools(examined, model):
+    if kind.needs and not getattr(examined.target.models, kind.model) and _denies(examined, model, kind.needs):
         return f"the listing says that {model} calls no tools", "set LITELLM_GATEWAY_TOOLS_MODEL"
     return None
 
 
 def _model(examined: Examined, kind: Kind) -> str:
     models = examined.models
-    return str(getattr(models, kind.model)) or (models.text if kind.run is _tools else "")
+    return str(getattr(models, kind.model)) or (models.text if kind.needs else "")
 
 
-def _denies_tools(examined: Examined, model: str) -> bool:
+def _denies(examined: Examined, model: str, capability: str) -> bool:
     listing = examined.listing
     named = equal_id(model, listing.ids) if listing is not None else None
     found = listing.get(named) if listing is not None and named is not None else None
-    return found is not None and found.can(TOOLS) is False
+    return found is not None and found.can(capability) is False
 
 
 def _check(patient: Patient, kind: Kind) -> Check:
@@ -594,13 +591,10 @@ def _prefix(environment: Mapping[str, str], usual: str) -> str:
 KINDS: tuple[Kind, ...] = (
     Kind("direct_json", "text", _direct_json, _no_text),
     Kind("stream", "text", _stream, _no_text),
-    Kind("tools", "tools", _tools, _no_text),
+    Kind("tools", "tools", _tools, _no_text, needs=TOOLS),
     Kind("picture", "vlm", _picture, _no_vlm),
     Kind("embeddings", "embedding", _embeddings, _no_embedding),
     Kind("router", "text", _router, _no_text),
     Kind("parallel", "text", _parallel, _no_text, calls=2),
     Kind("model_list", "text", _model_list, _no_text),
 )
-
-NAMES = tuple(kind.name for kind in KINDS)
-"""What may be left out."""

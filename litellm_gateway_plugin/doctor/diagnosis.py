@@ -6,18 +6,18 @@ the words. `NOTES` are looked at besides, and each adds what it has to say. A ne
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from ..bodies import CHAT, LISTING
-from ..catalogue import nearest_ids
-from ..credentials import NONE
+from ..catalogue import VISION, Listing, Model, nearest_ids
+from ..credentials import BASIC, NONE
 from . import next_lines
-from .probes import WANTS_PASSWORD
+from .probes import FIREWALL, NO_CONNECTION, WANTS_PASSWORD
 from .report import Cell, Check, Diagnosis, Outcome
 from .targets import Examined, Target
 
@@ -36,7 +36,7 @@ MINUTE_S = 60
 UNITS = (("days", 24 * 60 * MINUTE_S), ("hours", 60 * MINUTE_S), ("minutes", MINUTE_S))
 
 FURTHEST = (
-    *("proven", "full", "model", "forbidden", "rejected", "broken", "failed"),
+    *("proven", "full", "spent", "model", "forbidden", "rejected", "broken", "failed"),
     *("broken-off", "timeout", "style", "base", "tls", "connect"),
 )
 """Verdicts by how far into the gateway their request came; what is not here came nowhere. A request that is not
@@ -48,10 +48,16 @@ QUOTA = re.compile(
     re.IGNORECASE,
 )
 SPENT = re.compile(r"billing|usage cap|insufficient|\bbalance\b|\bcredits?\b|\bpayment\b|额度|余额", re.IGNORECASE)
-"""The same for a 429, which speaks of quotas by the minute too: those come back by themselves."""
+"""The same for a 4xx that may be about anything."""
+
+LONGEST_SLEEP_S = 300.0
+"""Nobody types a longer one."""
 
 WANTS_TLS = re.compile(r"plain http|http request to an https", re.IGNORECASE)
 """How nginx and Go answer http on a port for https."""
+
+ABOUT = 0.1
+"""A share of a name: ids in which so much more or less of it is missing are about as near to it."""
 
 LOOKED_AT = re.compile(r"invalid|incorrect|expired|revoked|disabled|unknown", re.IGNORECASE)
 """What refusals say of a key that they have read; to a style that they do not take they say that there is none."""
@@ -64,6 +70,29 @@ ANYTHING = re.compile("")
 PAYMENT_REQUIRED = 402
 UNKNOWN_YET = "It says so to every style, so whether the key is right is not known yet."
 NO_NAME = "does not resolve"
+SIGN_IN = re.compile(r"\bsign(?:ing)?[ -]?(?:in|on)\b|\blog(?:ging)?[ -]?(?:in|on)\b|\bSSO\b", re.IGNORECASE)
+OF_A_SERVER = re.compile(
+    r"a web page(?:$|: (?:error )?(?:\d{3}\b|unauthori[sz]ed|forbidden|not authori[sz]ed|auth\w+ required))",
+    re.IGNORECASE,
+)
+"""The page with which a web server in front of a gateway refuses a key."""
+NO_CONSOLE = frozenset({401, 403})
+"""Statuses of pages that may be such a refusal as well."""
+NOT_IMPLEMENTED = 501
+
+PLACEHOLDER = (
+    r"(?:sk-)?(?:\.{2,}|x{3,}|\*{3,}|(?:your|my)[-_ ]?(?:api[-_ ]?)?(?:key|token)(?:[-_ ]here)?)|<.*>|\[.*\]|\{.*\}"
+    r"|(?:api[-_]?)?key|token|secret|change[-_]?me|replace[-_]?me|todo|none|null|undefined"
+)
+MISTAKES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"[\"'`].*|.*[\"'`]"), "It stands in quotation marks, and they are sent with it."),
+    (re.compile(r"bearer\s.*", re.IGNORECASE), "It begins with Bearer, which is put before it again: leave that out."),
+    (re.compile(r"\$.*"), "It begins with $: that is the name of a variable, and not what the variable holds."),
+    (re.compile(PLACEHOLDER, re.IGNORECASE), "It is a placeholder: put the key in its place."),
+    (re.compile(r".*\s.*"), "There is a blank inside it."),
+)
+"""What can be seen of a whole key without asking anybody; the first that fits is told."""
+
 ELSEWHERE = re.compile(r"^a redirect to (https?://[^\s,]+), not followed$")
 INTO_THE_BASE = " User and password go into the base, as in https://user:password@host/v1."
 BY_PROXY = "the proxy"
@@ -73,6 +102,17 @@ OTHER_BASES = ("/v1", "/api/v1", "/openai/v1", "/api/openai/v1")
 
 CHECK_KINDS: Mapping[str, str] = {"picture": "vlm", "tools": "tools"}
 """The checks that want a model of their own, and the kind by which its variable is named."""
+
+WITHOUT_A_WORD = "(model_list=...) gave None"
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+TOO_LATE = re.compile(r"no complete answer within|timed out|raise --timeout", re.IGNORECASE)
+ADVICE: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"enable-auto-tool-choice"),
+        "these are flags of vLLM, `--enable-auto-tool-choice --tool-call-parser ...`, for whoever runs it to set",
+    ),
+)
+"""What to do about words of a server that a check has met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +166,12 @@ def _distance(verdict: str) -> int:
     return FURTHEST.index(verdict) if verdict in FURTHEST else len(FURTHEST)
 
 
+def _to_all(case: Case, cell: Cell) -> bool:
+    """Whether every style was told the same: then perhaps nobody has looked at the key."""
+    told = [each.verdict for each in case.on(CHAT)]
+    return len(told) > 1 and set(told) == {cell.verdict}
+
+
 Cause = Callable[[Case, Cell], Diagnosis]
 Note = Callable[[Case], Iterable[Diagnosis]]
 
@@ -150,7 +196,19 @@ def diagnose(examined: Examined, checks: Sequence[Check] = ()) -> tuple[Diagnosi
 def _cause(case: Case) -> Diagnosis:
     """Why chat works with no style."""
     cell = case.furthest
-    return _unclear(case) if cell is None else CAUSES.get(cell.verdict, _rejected)(case, cell)
+    if cell is None:
+        return _unclear(case)
+    return _console(case, cell) if _is_page(case, cell) else CAUSES.get(cell.verdict, _rejected)(case, cell)
+
+
+def _is_page(case: Case, cell: Cell) -> bool:
+    """Whether all that came were web pages, and this one is no refusal or failure of a gateway behind a web server."""
+    if not all(each.html for each in case.sent if each.status is not None):
+        return False
+    if cell.status in NO_CONSOLE:
+        is_refusal = OF_A_SERVER.match(cell.words) or WANTS_PASSWORD in cell.words
+        return not is_refusal
+    return cell.status == NOT_IMPLEMENTED or (cell.html and bool(FIREWALL.search(cell.words)))
 
 
 def _said(cell: Cell) -> str:
@@ -176,7 +234,20 @@ def _unclear(case: Case) -> Diagnosis:
 
 
 def _key(case: Case, cell: Cell) -> Diagnosis:
+    refused = {each.api_base for each in case.on(CHAT) if each.verdict == "style"}
+    taken = [each for each in case.on(CHAT) if each.verdict == "base" and each.api_base in refused]
+    if case.target.key is not None and taken:
+        return _not_this_api(case, taken[0])
     return _no_key(case, cell) if case.target.key is None else _wrong_key(case, cell)
+
+
+def _not_this_api(case: Case, cell: Cell) -> Diagnosis:
+    """The guard refuses other styles and lets this one through; what is behind it is something else."""
+    words = (
+        f"{cell.api_base} takes the key ({cell.style}), and its answer to chat is none of this API ({_said(cell)}). "
+        "The base is the part of the URL before /chat/completions; the gateway's documentation names it."
+    )
+    return _serious("wrong-base", "It takes the key, and is not this API", words, _another_base(case))
 
 
 def _no_key(case: Case, cell: Cell) -> Diagnosis:
@@ -195,7 +266,7 @@ def _wrong_key(case: Case, cell: Cell) -> Diagnosis:
     if case.passing(LISTING) and not case.public_listing:
         words += "The listing takes it, so the gateway knows the key: perhaps it may not chat."
     else:
-        words += "Check that it is complete, still valid, and a key of this gateway."
+        words += _mistake(target) or "Check that it is complete, still valid, and a key of this gateway."
     words += INTO_THE_BASE if WANTS_PASSWORD in cell.words and not target.base.userinfo else ""
     if not target.base.guarded:
         words += " Over plain http to a public address it was offered in one style only."
@@ -203,12 +274,18 @@ def _wrong_key(case: Case, cell: Cell) -> Diagnosis:
     return _serious("wrong-key", "The key is refused", words, next_lines.export(variable))
 
 
+def _mistake(target: Target) -> str:
+    """What is plainly wrong with a key, without a letter of it; user and password may be anything."""
+    key = "" if target.named == BASIC else target.key or ""
+    return next((words for pattern, words in MISTAKES if pattern.fullmatch(key)), "")
+
+
 def _no_route(case: Case, cell: Cell) -> Diagnosis:
     moved = [each for each in case.on(CHAT) if each.verdict == "base" and ELSEWHERE.match(each.words)]
     if moved:
         return _moved(case, moved[0])
-    pages = [each for each in case.sent if each.html and each.verdict == "base"]
-    return _console(case, pages) if any((each.status or 0) < 400 for each in pages) else _wrong_base(case, cell)
+    pages = [each for each in case.sent if each.html and each.verdict == "base" and (each.status or 0) < 400]
+    return _console(case, pages[0]) if pages else _wrong_base(case, cell)
 
 
 def _moved(case: Case, cell: Cell) -> Diagnosis:
@@ -224,14 +301,26 @@ def _moved(case: Case, cell: Cell) -> Diagnosis:
     return _serious("wrong-base", "It is at another address", words, line)
 
 
-def _console(case: Case, pages: Sequence[Cell]) -> Diagnosis:
-    page = next(each for each in pages if (each.status or 0) < 400)
+def _console(case: Case, page: Cell) -> Diagnosis:
+    kind = next(kind for pattern, kind in PAGES if pattern.search(page.words))
     words = (
-        f"{page.api_base} answers with {page.words or 'a web page'}. That is the address of a console for people. The "
-        "base of the API is another one, often the same host with /api/v1 or a host that begins with api; its "
-        "documentation names it, as the part of the URL before /chat/completions."
+        f"{page.api_base} answers with {page.words or 'a web page'}{_status(page)}. {kind} The base of the API is "
+        "another one, often the same host with /api/v1 or a host that begins with api; its documentation names it, as "
+        "the part of the URL before /chat/completions."
     )
     return _serious("html-console", "A web page instead of an API", words, _another_base(case))
+
+
+def _status(cell: Cell) -> str:
+    return f" ({cell.status})" if (cell.status or 0) >= 400 else ""
+
+
+PAGES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (FIREWALL, "A firewall's page stands in front and lets no program through: ask whoever runs the gateway."),
+    (SIGN_IN, "That is a sign-in page for people, which no key opens."),
+    (ANYTHING, "That is an address for people, such as a console, and no API."),
+)
+"""What kind of page it is, by its words."""
 
 
 def _wrong_base(case: Case, cell: Cell) -> Diagnosis:
@@ -263,7 +352,7 @@ def _model(case: Case, cell: Cell) -> Diagnosis:
     model, listing = case.examined.models.text, case.examined.listing
     ids = () if listing is None else listing.ids
     chat = [] if listing is None else [each.id for each in listing if each.may_chat and each.id != model]
-    nearest = [each for each in nearest_ids(model, ids) if each in chat]
+    nearest = [] if listing is None else _nearest(model, listing)
     words = f"{case.base} lets the credential in ({cell.style}) and does not know the model {model!r} ({_said(cell)}). "
     if model in ids:
         words += "It lists this id all the same: the model may be down for now."
@@ -276,6 +365,19 @@ def _model(case: Case, cell: Cell) -> Diagnosis:
     other = (nearest or chat or [""])[0]
     title = "The model is unknown"
     return _serious("model-unknown", title, words, next_lines.name_model(case.target, model=other))
+
+
+def _nearest(model: str, listing: Listing) -> list[str]:
+    """The listed ids for chat that look most like a model for text; of those about as near, one that sees is last."""
+    found = [listing[name] for name in nearest_ids(model, listing.ids) if listing[name].may_chat and name != model]
+
+    def missing(each: Model) -> float:
+        """How much of what was asked for is not in its name; an id may go on where people stop."""
+        one, other = (name.rpartition("/")[2].lower() for name in (model, each.id))
+        same = sum(block.size for block in difflib.SequenceMatcher(None, one, other).get_matching_blocks())
+        return 1 - same / max(1, len(one)) + ABOUT * (each.can(VISION) is True)
+
+    return [each.id for each in sorted(found, key=missing)]
 
 
 def _name_a_model(case: Case, cell: Cell) -> Diagnosis:
@@ -293,15 +395,18 @@ def _forbidden(case: Case, cell: Cell) -> Diagnosis:
         f"{cell.api_base} refuses the request ({_said(cell)}), and not because of the credential: another style would "
         "not help. Ask whoever runs it what this key may do, or name another model."
     )
-    return _serious("forbidden", "The request is forbidden", words, _curl(case, cell))
+    return _by_hand("forbidden", "The request is forbidden", words, case, cell)
 
 
 def _plan(case: Case, cell: Cell) -> Diagnosis:
+    unknown = _to_all(case, cell) or cell.style == NONE
+    seen = "says" if unknown else f"lets the credential in ({cell.style}), and says"
     words = (
-        f"{cell.api_base} lets the credential in ({cell.style}), and the account may not go on ({_said(cell)}). Its "
-        "quota, plan or balance has to be looked at in the gateway's console; waiting a moment does not help."
+        f"{cell.api_base} {seen} that the account may not go on ({_said(cell)}). Its quota, plan or balance has to be "
+        "looked at in the gateway's console; waiting a moment does not help."
     )
-    return _serious("plan-or-quota", "The plan or the quota does not allow it", words, _curl(case, cell))
+    words += f" {UNKNOWN_YET}" if unknown and cell.style != NONE else ""
+    return _serious("plan-or-quota", "The plan or the quota does not allow it", words, "")
 
 
 def _rejected(case: Case, cell: Cell) -> Diagnosis:
@@ -314,7 +419,7 @@ def _rejected(case: Case, cell: Cell) -> Diagnosis:
         f"{cell.api_base} rejects a plain chat request of one word ({_said(cell)}). Perhaps this model wants other "
         "parameters, or is not one for chat: name another one."
     )
-    return _serious("rejected", "The request is rejected", words, _curl(case, cell))
+    return _by_hand("rejected", "The request is rejected", words, case, cell)
 
 
 def _failed(case: Case, cell: Cell) -> Diagnosis:
@@ -325,7 +430,7 @@ def _failed(case: Case, cell: Cell) -> Diagnosis:
         f"{cell.api_base} {what} ({_said(cell)}). The fault is there and not in your settings: try again in a minute, "
         "try another model, or tell whoever runs it."
     )
-    return _serious("upstream-failed", "The gateway failed", words, _curl(case, cell))
+    return _by_hand("upstream-failed", "The gateway failed", words, case, cell)
 
 
 def _no_http(case: Case, cell: Cell) -> Diagnosis:
@@ -345,17 +450,13 @@ def _with_tls(base: str) -> str:
 
 
 def _full(case: Case, cell: Cell) -> Diagnosis:
-    if SPENT.search(cell.words):
-        return _plan(case, cell)
-    tried = case.on(CHAT)
-    before = len(tried) > 1 and all(each.verdict == "full" for each in tried)
-    return _is_full(case, _said(cell), cell.retry_after_s, f"{UNKNOWN_YET} " if before else "")
+    return _is_full(case, _said(cell), cell.retry_after_s, f"{UNKNOWN_YET} " if _to_all(case, cell) else "")
 
 
 def _is_full(case: Case, said: str, wait: float | None, more: str = "") -> Diagnosis:
     when = "It does not say for how long." if wait is None else f"It asks to wait {math.ceil(wait)} s."
     text = f"{case.base} is full ({said}). {when} {more}Calls through the plugin wait by themselves."
-    before = "" if wait is None else f"sleep {math.ceil(wait)} && "
+    before = "" if wait is None or wait > LONGEST_SLEEP_S else f"sleep {math.ceil(wait)} && "
     return _serious("full", "The gateway is full", text, before + next_lines.doctor(case.target))
 
 
@@ -373,13 +474,20 @@ def _connect(case: Case, cell: Cell) -> Diagnosis:
         words = (
             f"The name {host} is not known to this machine. Check its spelling; inside a company, check VPN and DNS."
         )
-        return _serious("dns", "The name does not resolve", words, f"nslookup {shlex.quote(host)}")
+        return _serious("dns", "The name does not resolve", words, next_lines.resolve(host))
+    if NO_CONNECTION in cell.words:
+        words = (
+            f"{cell.words.rstrip('. ')}. Nothing answers at this address: check host and port; perhaps a firewall "
+            "swallows what is sent, or a VPN is missing. The next line gives it longer."
+        )
+        return _serious(
+            "timeout", "No connection in time", words, next_lines.doctor(case.target, "", "--timeout", "60")
+        )
     if BY_PROXY in cell.words:
         words = f"{cell.words.rstrip('. ')}. Check HTTPS_PROXY and HTTP_PROXY; the next line goes past the proxy."
         return _serious("refused-connection", "The proxy does not connect", words, next_lines.past_proxy(host))
     words = f"{cell.words.rstrip('. ')}. Nothing listens there: check host and port, and that the gateway runs."
-    line = f"curl -sS -o /dev/null -w '%{{http_code}}\\n' {shlex.quote(case.target.base.origin)}"
-    return _serious("refused-connection", "Nothing listens there", words, line)
+    return _serious("refused-connection", "Nothing listens there", words, "")
 
 
 def _tls(case: Case, cell: Cell) -> Diagnosis:
@@ -414,6 +522,7 @@ CERTIFICATES: tuple[tuple[re.Pattern[str], str, Callable[[Target], str]], ...] =
 
 CAUSES: Mapping[str, Cause] = {
     "full": _full,
+    "spent": _plan,
     "model": _model,
     "forbidden": _forbidden,
     "rejected": _rejected,
@@ -446,16 +555,41 @@ def _chat_is_full(case: Case) -> Iterator[Diagnosis]:
 
 
 def _checks_failed(case: Case) -> Iterator[Diagnosis]:
-    for check in case.checks if case.works else ():
-        if check.outcome is Outcome.FAIL:
-            model = f" with {check.model}" if check.model else ""
-            reason = check.words.rstrip(". ") or "no reason was given"
-            hint = f" What to do: {check.hint.rstrip('. ')}." if check.hint else ""
-            words = f"Chat works, and the check {check.name!r}{model} fails: {reason}.{hint}"
-            yield _serious("check-failed", f"The check {check.name!r} fails", words, _after_check(case, check))
+    failed = [check for check in case.checks if check.outcome is Outcome.FAIL] if case.works else []
+    groups: dict[str, list[Check]] = {}
+    for check in failed:
+        groups.setdefault(_reason(check, failed), []).append(check)
+    for check, *others in groups.values():
+        model = f" with {check.model}" if check.model else ""
+        reason = check.words.rstrip(". ") or "no reason was given"
+        hint = next((f" What to do: {say}." for say in (_advice(check), check.hint.rstrip(". ")) if say), "")
+        names = [check.name, *(each.name for each in others)]
+        if others:
+            words, title = f"{_listed(names)}{model} fail for the same reason", f"{len(names)} checks fail"
+        else:
+            words, title = f"the check {check.name!r}{model} fails", f"The check {check.name!r} fails"
+        yield _serious("check-failed", title, f"Chat works, and {words}: {reason}.{hint}", _after_check(case, check))
+
+
+def _reason(check: Check, failed: Sequence[Check]) -> str:
+    """By what checks are told to fail alike: their words, but for what a model says, which differs each time.
+
+    A list of models fails without a word of why: then it is as its plain call, when that has failed too.
+    """
+    plain = next((each for each in failed if each.name == "direct_json"), check)
+    return QUOTED.sub("", (plain if WITHOUT_A_WORD in check.words else check).words)
+
+
+def _advice(check: Check) -> str:
+    return next((advice for pattern, advice in ADVICE if pattern.search(check.words)), "")
 
 
 def _after_check(case: Case, check: Check) -> str:
+    target, examined = case.target, case.examined
+    if check.name == "stream" and not next_lines.holds_secret(target):
+        return next_lines.curl_chat(examined, examined.works_style, examined.works_base, stream=True)
+    if TOO_LATE.search(f"{check.words} {check.hint}"):
+        return next_lines.doctor(target, "", "--timeout", "60")
     kind = CHECK_KINDS.get(check.name)
     unlisted = case.on(LISTING) and case.examined.listing is None
     if kind or unlisted:
@@ -517,9 +651,19 @@ def _nothing_listed(case: Case) -> Iterator[Diagnosis]:
             f"There is no listing that can be read ({_said(reason)}). Chat works with the id "
             f"{case.examined.models.text!r}; each call has to name one, and nothing can be chosen for you."
         )
-        model = case.target.models.text
-        line = "" if model else next_lines.name_model(case.target)
-        yield _note("no-listing", "No listing", words, line)
+        yield _note("no-listing", "No listing", words, _name_what_works(case))
+
+
+def _lists_nothing(case: Case) -> Iterator[Diagnosis]:
+    listing, model = case.examined.listing, case.examined.models.text
+    if case.works and listing is not None and not listing:
+        words = f"It has a listing, and no model is in it. Chat works with the id {model!r}; each call has to name one."
+        yield _note("no-listing", "It lists no models", words, _name_what_works(case))
+
+
+def _name_what_works(case: Case) -> str:
+    """Names the id with which chat works, where the operator has named none."""
+    return "" if case.target.models.text else next_lines.name_model(case.target, model=case.examined.models.text)
 
 
 def _without_tls(case: Case) -> Iterator[Diagnosis]:
@@ -559,14 +703,16 @@ NOTES: tuple[Note, ...] = (
     _style_of_its_own,
     _listing_is_public,
     _nothing_listed,
+    _lists_nothing,
 )
 
 
-def _curl(case: Case, cell: Cell) -> str:
-    """The call by hand. Not of a base that holds a secret: none may stand in the line, and its variable ends in it."""
+def _by_hand(code: str, title: str, words: str, case: Case, cell: Cell) -> Diagnosis:
+    """With the call by hand. Not of a base that holds a secret: none may be in it, and its variable ends in it."""
     if next_lines.holds_secret(case.target):
-        return next_lines.doctor(case.target)
-    return next_lines.curl_chat(case.examined, cell.style, cell.api_base)
+        return _serious(code, title, words, next_lines.doctor(case.target))
+    words += " The next line is the same request without the plugin, to send to whoever runs it."
+    return _serious(code, title, words, next_lines.curl_chat(case.examined, cell.style, cell.api_base))
 
 
 def _styles(cells: Iterable[Cell], verdict: str = "") -> list[str]:

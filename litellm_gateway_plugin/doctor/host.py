@@ -164,7 +164,15 @@ def event_loop() -> Iterator[Await]:
         with suppress(Exception):  # it only is about what litellm would say of itself
             await asyncio.wait_for(logging_worker().flush(), FLUSH_S)
 
-    thread = threading.Thread(target=lambda: asyncio.run(live()), name="litellm-gateway-doctor-loop", daemon=True)
+    def run() -> None:
+        try:
+            asyncio.run(live())
+        except BaseException as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)  # or whoever waits for the loop would wait for ever
+
+    thread = threading.Thread(target=run, name="litellm-gateway-doctor-loop", daemon=True)
     thread.start()
     loop, over = ready.result()
     try:

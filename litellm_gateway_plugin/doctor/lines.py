@@ -118,7 +118,7 @@ def _installation(check: Check) -> str:
 
 
 def _advice(check: Check) -> str:
-    return "; ".join(filter(None, (check.words, check.hint)))
+    return "; ".join(filter(None, (check.words.rstrip(". ") if check.hint else check.words, check.hint)))
 
 
 def _joined(*words: str, **fields: str) -> str:

@@ -3,7 +3,9 @@
 Without `every` only what is needed is asked. The listing goes first, because chat needs a model; its styles say little:
 a public listing takes any key. Then chat, on the form of the base on which the listing was found. The other form is
 asked only when the first one has no such route (or refuses every style: one look then), and a style beyond the first
-three only when all of these are refused. With `every` all styles meet both forms on both surfaces.
+three only when all of these are refused. Where the listing is not answered in time chat begins with one style. Where
+some styles of chat are refused and others meet a rate limit, which three at once may have set off, these are asked once
+more, one after the other. With `every` all styles meet both forms on both surfaces.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from ..candidates import candidates_of, wanted
 from ..catalogue import EMBEDDING_KIND, Listing, equal_id
 from ..credentials import BASIC, DEFAULT_ORDER, MAX_HINTED, NONE
 from ..plugins import plugin_manager, policy_of
+from ..settings import load_settings
 from ..wire import Clients
 from ..wire.environment import options_from
 from .lanes import side_by_side
-from .probes import CHAT, LISTING, Allowance, Probe, Probed, Prober, Surface, skipped
+from .probes import CHAT, LISTING, Allowance, Pace, Probe, Probed, Prober, Surface, skipped
 from .report import Cell, Outcome
 from .targets import Examined, Models, Target
 
@@ -29,6 +32,9 @@ FIRST = 3
 
 ANY_MODEL = "default"
 """The id that is sent when none is known: servers of one model ignore it, others say that they do not know it."""
+
+SHORT_WAIT_S = 2.0
+"""Seconds to come back after which a full gateway is asked once more."""
 
 DEAD = frozenset({"connect", "tls"})
 UNANSWERED = DEAD | {"timeout", "broken-off"}
@@ -113,14 +119,17 @@ def examine(
         plugins: the hooks; those of the installed vendor packages by default.
 
     Raises:
-        errors.InvalidInput: a proxy or a CA file that cannot be used, or a vendor package that cannot be loaded.
+        errors.InvalidInput: settings, a proxy or a CA file that cannot be used, or a vendor package that cannot be
+            loaded.
     """
     manager = plugins or plugin_manager()
     options = options_from(environment)
     clients = Clients(lambda: options)
     styles = [styles_of(target, _order(manager, target)) for target in targets]
     redirects = {each.label: _redirects(each, own, every=every) for each, own in zip(targets, styles, strict=True)}
-    prober = Prober(clients.threads(), policy_of(manager), timeout, Allowance(redirects))
+    qps = load_settings().rate_limit_qps
+    pace = Pace(1 / qps if qps else 0.0)
+    prober = Prober(clients.threads(), policy_of(manager), timeout, Allowance(redirects), pace)
     flows = [examination(target, own, every=every) for target, own in zip(targets, styles, strict=True)]
     try:
         return side_by_side(flows, prober, tell=lambda probed: tell(probed.probe.target, probed.cell))
@@ -150,14 +159,20 @@ def _most(target: Target, styles: Styles, *, every: bool) -> tuple[int, int]:
     forms = len(_forms(target))
     listing, chat = _opening(LISTING, styles, every=every), _opening(CHAT, styles, every=every)
     more = styles.hints * forms if every else len(styles.later) + styles.hints
-    return len(listing) * forms + more, len(chat) * forms + more
+    return len(listing) * forms + more, len(chat) * forms + more + _most_again(styles, every=every)
+
+
+def _most_again(styles: Styles, *, every: bool) -> int:
+    """The most styles that are asked once more; at least one is refused then."""
+    return 0 if every else len(styles.first) - 1
 
 
 def _redirects(target: Target, styles: Styles, *, every: bool) -> int:
     """The most redirects that are followed: one for each probe of a form that is there."""
     forms = len(_forms(target)) if every else 1
     more = styles.hints if every else len(styles.later) + styles.hints
-    return sum((len(_opening(surface, styles, every=every)) + more) * forms for surface in (LISTING, CHAT))
+    each = sum((len(_opening(surface, styles, every=every)) + more) * forms for surface in (LISTING, CHAT))
+    return each + _most_again(styles, every=every)
 
 
 def _opening(surface: Surface, styles: Styles, *, every: bool) -> tuple[str, ...]:
@@ -180,8 +195,14 @@ def examination(target: Target, styles: Styles, *, every: bool) -> Examination:
     chat = Probe(target, CHAT, NONE, _form_of(listed), models.text or ANY_MODEL)
     if all(each.cell.verdict in DEAD for each in listed):
         return _examined(target, models, listing, listed, [], [*_left_out(chat, styles), *_unsent(chat, styles)])
-    chatted = yield from ask(chat, styles)
+    late = all(each.cell.verdict == "timeout" for each in listed)
+    chatted = yield from ask(chat, _one_first(styles) if late else styles)
     return _examined(target, models, listing, listed, chatted, _left_out(chat, styles))
+
+
+def _one_first(styles: Styles) -> Styles:
+    """The same styles, the first one alone at first: a gateway that answers nothing is not waited for three times."""
+    return replace(styles, first=styles.first[:1], later=(*styles.first[1:], *styles.later))
 
 
 def _swept(first: Probe, styles: Styles) -> Asking:
@@ -199,6 +220,8 @@ def _needed(first: Probe, styles: Styles) -> Asking:
     """As few probes as tell how a surface is reached."""
     opening = _opening(first.surface, styles, every=False)
     here = list((yield _with(first, opening)))
+    if first.surface == CHAT:
+        here = yield from _again(here)
     missing = _missing(here)
     if not missing:
         here += yield from _more(first, styles, here)
@@ -219,6 +242,17 @@ def _more(first: Probe, styles: Styles, refused: Sequence[Probed]) -> Asking:
     if not more or not all(each.cell.verdict == "style" for each in refused):
         return []
     return list((yield _with(first, more)))
+
+
+def _again(found: list[Probed]) -> Asking:
+    """The same, with those that were full asked once more, where others were refused and the wait is short."""
+    if {each.cell.verdict for each in found} != {"full", "style"}:
+        return found
+    for place, each in enumerate(found):
+        wait = each.cell.retry_after_s
+        if each.cell.verdict == "full" and wait is not None and wait <= SHORT_WAIT_S:
+            (found[place],) = yield [replace(each.probe, after=wait)]
+    return found
 
 
 def _look(first: Probe, opening: Sequence[str], refused: Sequence[Probed]) -> Asking:

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 from ..credentials import BASIC, NONE, header_for
 from .targets import Examined, Target
 
+OPTIONS = {"text": "--model", "vlm": "--vlm-model", "tools": "--tools-model"}
+"""By which a kind of model is typed."""
+
 
 def key_variable(target: Target) -> str:
     """The environment variable that holds, or should hold, the key of this base."""
@@ -39,8 +42,7 @@ def name_model(target: Target, kind: str = "text", model: str = "") -> str:
     """Names a model for "text", "vlm" or "tools"; without one, to be filled in."""
     if target.configured:
         return export(target.base_name.replace("API_BASE", f"{kind.upper()}_MODEL"), model)
-    option = "--model" if kind == "text" else f"--{kind}-model"
-    return doctor(target, "", option, shlex.quote(model) if model else "...")
+    return doctor(target, "", OPTIONS[kind], shlex.quote(model) if model else "...")
 
 
 def past_proxy(host: str) -> str:
@@ -54,10 +56,12 @@ def base_word(target: Target) -> str:
 
 
 def doctor(target: Target, base: str = "", *more: str) -> str:
-    """`litellm-gateway doctor BASE --key-env NAME`, of another base when one is given."""
+    """`litellm-gateway doctor BASE --key-env NAME`, or of another base; with the models that were typed."""
     word = shlex.quote(base) if base else base_word(target)
     key = ("--key-env", target.key_name) if target.key_name else ()
-    return " ".join(("litellm-gateway doctor", word, *key, *more))
+    typed = [] if target.configured else [each for each in OPTIONS.items() if getattr(target.models, each[0])]
+    named = [f"{option} {shlex.quote(getattr(target.models, kind))}" for kind, option in typed if option not in more]
+    return " ".join(("litellm-gateway doctor", word, *key, *named, *more))
 
 
 def models(target: Target) -> str:
@@ -65,13 +69,23 @@ def models(target: Target) -> str:
     return f"litellm-gateway models {base_word(target)}"
 
 
-def curl_chat(examined: Examined, style: str, base: str) -> str:
+def resolve(host: str) -> str:
+    """Asks this machine for the addresses of a host; Python is there, unlike other programs that could."""
+    return "python3 -c " + shlex.quote(f"import socket; print(socket.getaddrinfo({json.dumps(host)}, 443))")
+
+
+def curl_chat(examined: Examined, style: str, base: str, *, stream: bool = False) -> str:
     """The chat call of the matrix by hand, with the key's variable in the place of the key."""
     target = examined.target
-    body = {"model": examined.models.text or "default", "messages": [{"role": "user", "content": "hello"}]}
+    body: dict[str, object] = {
+        "model": examined.models.text or "default",
+        "messages": [{"role": "user", "content": "hello"}],
+    }
+    body |= {"stream": True} if stream else {}
     where = shlex.quote(f"{base}/chat/completions")
     data = shlex.quote(json.dumps(body, ensure_ascii=False))
-    return f"curl -sS {where} {_credential(target, style)}-H 'Content-Type: application/json' -d {data}"
+    options = "-sS -N" if stream else "-sS"
+    return f"curl {options} {where} {_credential(target, style)}-H 'Content-Type: application/json' -d {data}"
 
 
 def _credential(target: Target, style: str) -> str:

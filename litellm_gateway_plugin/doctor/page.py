@@ -84,7 +84,7 @@ def _header(report: DoctorReport) -> Html:
         element(
             "p",
             f"litellm-gateway-plugin {report.plugin_version} · litellm {report.litellm_version or 'not installed'} · "
-            f"Python {report.python_version} · at most {report.requests_announced} requests · "
+            f"Python {report.python_version} · at most {report.requests_announced} requests and calls · "
             f"exit status {report.exit_status:d}",
             class_="soft small",
         ),

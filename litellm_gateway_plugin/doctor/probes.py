@@ -5,6 +5,8 @@ What an answer means is read from the table that the calls use (`verdicts.py`), 
 
 from __future__ import annotations
 
+import math
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +20,7 @@ from ..capacity import retry_after
 from ..catalogue import Listing
 from ..credentials import hinted_styles
 from ..errors import ConnectFailed, TimedOut, TLSFailed, Unreachable
-from ..exchange import Job, answer_of, read_limit, redirected, request_for
+from ..exchange import LARGEST_LISTING, Job, answer_of, read_limit, redirected, request_for
 from ..negotiation import Ask, Attempt, Policy
 from ..plan import Route
 from ..printable import counted
@@ -34,8 +36,8 @@ LISTING: Surface = "models"
 CHAT: Surface = "chat/completions"
 
 WORDS_LIMIT = 300
-LARGEST_BODY = 32 * 1024 * 1024
-"""Bytes of a listing that are read; two hundred times as much as the largest that is known."""
+LARGEST_BODY = LARGEST_LISTING
+"""Bytes that are read of any answer."""
 
 TOO_LONG = f"the answer is longer than {LARGEST_BODY // 1024**2} MiB; it was not read to its end"
 WANTS_PASSWORD = "it asks for user and password"  # noqa: S105  words
@@ -48,13 +50,28 @@ UNAUTHORIZED = 401
 OUTCOMES: Mapping[Verdict, Outcome] = {Verdict.PROVEN: Outcome.PASS, Verdict.FULL: Outcome.CAPACITY}
 """Every other verdict is a failure."""
 
-FAULTS: tuple[tuple[type[Unreachable], str], ...] = (
-    (ConnectFailed, "connect"),
-    (TLSFailed, "tls"),
-    (TimedOut, "timeout"),
-    (Unreachable, "broken-off"),
+CONNECT_S = 5.0
+"""Seconds for TCP and TLS together; a sixth of a longer timeout, half of a short one."""
+
+NO_CONNECTION = "no connection within"
+NO_TLS = "the TLS handshake got no answer"
+
+FAULTS: tuple[tuple[type[Unreachable], str, str], ...] = (
+    (ConnectFailed, "", "connect"),
+    (TLSFailed, "", "tls"),
+    (TimedOut, NO_TLS, "tls"),
+    (TimedOut, NO_CONNECTION, "connect"),
+    (TimedOut, "", "timeout"),
+    (Unreachable, "", "broken-off"),
 )
-"""What a cell calls the errors after which there is no answer."""
+"""What a cell calls the errors after which there is no answer: their class, and what their words hold."""
+
+FIREWALL = re.compile(
+    r"just a moment|attention required|checking your browser|captcha|incapsula|imperva|sucuri|\bddos\b"
+    r"|access denied|request (?:was |has been )?(?:blocked|rejected)|are (?:you )?(?:a )?human",
+    re.IGNORECASE,
+)
+"""What the pages say that a firewall puts before a gateway (Cloudflare, Akamai, Imperva, F5), whatever their status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,7 @@ class Probe:
         style: the credential style, "none" for no credential.
         toggled: whether the base is asked in its other form.
         model: the id to send, "" for the listing.
+        after: seconds to wait before it is sent.
     """
 
     target: Target
@@ -72,6 +90,7 @@ class Probe:
     style: str
     toggled: bool = False
     model: str = ""
+    after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +125,28 @@ class Allowance:
             return left > 0
 
 
+class Pace:
+    """Spaces the requests to each target, as a rate limit of the operator's own wants it. For many threads.
+
+    Args:
+        interval: seconds from one to the next.
+    """
+
+    def __init__(self, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval = interval
+        self._clock = clock
+        self._next: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def take(self, target: Target) -> float:
+        """Seconds to wait before the next one for this target may be sent; its place is taken."""
+        with self._lock:
+            now = self._clock()
+            at = max(now, self._next.get(target.label, now))
+            self._next[target.label] = at + self._interval
+            return at - now
+
+
 class Prober:
     """Makes probes, from any thread.
 
@@ -114,7 +155,9 @@ class Prober:
         policy: the decisions that hooks can change.
         timeout: seconds for a whole probe, its redirect included.
         redirects: how many may be followed.
+        pace: of the requests.
         clock: monotonic seconds.
+        sleep: waits for so many seconds.
     """
 
     def __init__(
@@ -123,13 +166,17 @@ class Prober:
         policy: Policy,
         timeout: float,
         redirects: Allowance,
+        pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._edge = edge
         self._policy = policy
         self._timeout = timeout
         self._redirects = redirects
+        self._pace = pace or Pace(0.0)
         self._clock = clock
+        self._sleep = sleep
 
     def __call__(self, probe: Probe) -> Probed:
         """Make a probe.
@@ -137,13 +184,16 @@ class Prober:
         Raises:
             errors.InvalidInput: the proxy or the CA file that the environment names cannot be used.
         """
+        wait = max(probe.after, self._pace.take(probe.target))
+        if wait:
+            self._sleep(wait)
         begun, ask = self._clock(), ask_of(probe)
         try:
             reply = self._send(probe, ask)
             skew = skew_of(reply.headers, self._policy.now())
-            body = reply.read(read_limit(reply.status, reply.headers) or LARGEST_BODY)
+            body = reply.read(min(read_limit(probe.surface, reply.status, reply.headers) or LARGEST_BODY, LARGEST_BODY))
         except Unreachable as error:
-            verdict = next(name for kind, name in FAULTS if isinstance(error, kind))
+            verdict = next(name for kind, said, name in FAULTS if isinstance(error, kind) and said in error.message)
             words = shorten(without_secrets(error.message, ask), WORDS_LIMIT)
             cell = cell_of(probe, Outcome.FAIL, verdict=verdict, words=words, seconds=self._clock() - begun)
             return Probed(probe, cell)
@@ -155,7 +205,8 @@ class Prober:
         return self._judged(probe, ask, answer, skew, seconds)
 
     def _send(self, probe: Probe, ask: Ask) -> SyncReply:
-        request, deadline = request_of(probe, ask), Deadline(self._timeout)
+        connect = max(min(CONNECT_S, self._timeout / 2), self._timeout / 6)
+        request, deadline = request_of(probe, ask), Deadline(self._timeout, connect)
         reply = self._edge.send(request, deadline)
         again = redirected(request, reply.status, reply.headers)
         if again is None or not self._redirects.take(probe.target):
@@ -166,6 +217,8 @@ class Prober:
     def _judged(self, probe: Probe, ask: Ask, given: Answer, skew: float | None, seconds: float) -> Probed:
         answer = unwrapped(given)
         verdict = read_verdict(answer, probe.model, self._policy.is_capacity)
+        if answer.is_html and verdict is Verdict.FULL and FIREWALL.search(answer.words):
+            verdict = Verdict.FAILED
         full = verdict is Verdict.FULL
         listed = self._policy.read_listing(answer.data) if answer.fits and probe.surface == LISTING else None
         listing = None if listed is None else harmless(listed, ask)
@@ -176,7 +229,7 @@ class Prober:
             verdict=verdict.name.lower(),
             words=said(answer, ask, listing),
             html=answer.is_html,
-            retry_after_s=retry_after(answer.headers, self._policy.now(), answer.text) if full else None,
+            retry_after_s=retry_after(answer.headers, self._policy.now(), answer.text, math.inf) if full else None,
             seconds=seconds,
             skew_s=skew,
         )

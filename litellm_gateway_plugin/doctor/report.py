@@ -53,7 +53,8 @@ class Cell(_Value):
     status: int | None = None
     """The HTTP status; null when there was no answer."""
     verdict: str = ""
-    """What the answer means: "proven", "style", "base", "model", "forbidden", "full", "rejected", "failed", "broken";
+    """What the answer means: "proven", "style", "base", "model", "forbidden", "full", "spent" (a quota is), "rejected",
+    "failed", "broken";
     or, without an answer, "connect", "tls", "timeout", "broken-off"; "" when nothing was sent."""
     words: str = ""
     """The gateway's own words, or what failed; at most a few hundred characters on one line."""
@@ -158,7 +159,8 @@ class DoctorReport(_Value):
     """UTC, ISO 8601."""
     seconds: float
     requests_announced: int = Field(ge=0)
-    """How many requests the doctor said that it would send at most."""
+    """What the doctor said beforehand, at most: requests past litellm and calls through it, together. A call takes one
+    request or a few: the first ones negotiate."""
     exit_status: Exit
     gateways: tuple[GatewayReport, ...]
     installation: tuple[Check, ...] = ()

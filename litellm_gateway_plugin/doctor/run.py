@@ -9,16 +9,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from ..printable import counted
 from ..version import __version__
 from . import matrix as matrix_of
 from .checks import KINDS, run_checks
 from .diagnosis import diagnose
+from .names import CHECKS
 from .probes import QUESTION
 from .report import Check, DoctorReport, Exit, GatewayReport, Outcome
-from .selftest import litellm_version
-from .shown import CHECKS, SURFACES
+from .selftest import litellm_version, self_test
+from .shown import SURFACES
 from .snippets import snippets_of
 from .targets import Examined, Target
+
+LOADING = "Loading litellm, which takes a few seconds."
 
 Tell = Callable[[str], None]
 """Is told what begins now, for a line of progress."""
@@ -43,11 +47,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """How many requests a run comes to.
+    """What a run comes to.
 
     Attributes:
-        matrix: past litellm.
-        calls: through litellm, at most.
+        matrix: requests past litellm.
+        calls: through litellm, at most. Each is one request or a few: the first ones negotiate.
     """
 
     matrix: matrix_of.Announced
@@ -55,15 +59,15 @@ class Announced:
 
     @property
     def most(self) -> int:
-        """Of both kinds together, at most."""
+        """Requests and calls together, at most."""
         return self.matrix.requests + self.calls
 
     def __str__(self) -> str:
         asked, tokens = self.matrix, QUESTION["max_tokens"]
-        after = f"; then up to {self.calls} calls through litellm" if self.calls else ""
+        after = f"; then up to {counted(self.calls, 'call')} through litellm" if self.calls else ""
         return (
-            f"{asked.first} requests to begin with, {asked.requests} at most, of which {asked.chat_calls} chat calls "
-            f"of {tokens} tokens{after}."
+            f"Usually {counted(asked.first, 'request')}, at most {asked.requests} ({asked.chat_calls} of them chats of "
+            f"{tokens} tokens){after}."
         )
 
 
@@ -111,12 +115,12 @@ def run(targets: Sequence[Target], options: Options, announced: Announced, tell:
 def _through_litellm(
     examined: Sequence[Examined], options: Options, tell: Tell
 ) -> tuple[Sequence[tuple[Check, ...]], tuple[Check, ...]]:
-    """The checks of each gateway, and those of the installation."""
+    """The checks of each gateway, and those of the installation. Where no gateway works, litellm is not even loaded."""
     if options.quick:
         return [()] * len(examined), ()
-    tell("Loading litellm")
-    from .selftest import self_test
-
+    if not options.every and not any(each.works_base for each in examined):
+        return [()] * len(examined), self_test(os.environ, load=False)
+    tell(LOADING)
     installation = self_test(os.environ)
     if installation[0].outcome is Outcome.FAIL:  # no litellm, or one that must not be imported
         return [()] * len(examined), installation

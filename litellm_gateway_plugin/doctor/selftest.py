@@ -24,7 +24,6 @@ is a PASS, with words.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import os
 import re
@@ -36,13 +35,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AliasChoices
 
 from ..answers import shorten
 from ..errors import InvalidInput
 from ..printable import counted
-from ..settings import PREFERENCES, PREFIX, GatewaySettings, load_settings
+from ..settings import GatewaySettings, load_settings
 from ..urls import parse_base
+from ..variables import misspelt, ours, without_base
 from .host import LOOPBACK, silence, words_of
 from .loopback import TRIED, try_litellm
 from .report import Check, Outcome
@@ -57,9 +56,9 @@ QUIET_SINCE = (1, 106, 0)
 MALWARE = ("1.82.7", "1.82.8")
 TAMPERED = (1, 107)
 
-NUMBERED = re.compile(rf"({PREFIX}(?:{'|'.join(('api_base', 'api_key', *PREFERENCES)).upper()}))_(\d+)")
 PROXY_NAMES = ("http_proxy", "all_proxy")
 OPENAI_BASES = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
+NOT_LOADED = "not looked at, because no gateway works; --all looks all the same"
 REDIS_COMMAND = 'pip install "litellm-gateway-plugin[redis]"'
 
 SWITCHES: Mapping[str, str] = {
@@ -72,26 +71,27 @@ SWITCHES: Mapping[str, str] = {
 }
 
 
-def self_test(environment: Mapping[str, str] = os.environ) -> tuple[Check, ...]:
+def self_test(environment: Mapping[str, str] = os.environ, *, load: bool = True) -> tuple[Check, ...]:
     """Look at the installation. litellm's globals are afterwards as they were, and nothing leaves this machine.
 
     Args:
         environment: where variables are looked up. The settings themselves are always those of the process.
+        load: whether litellm is imported and called, which takes seconds; the rest takes none.
     """
-    return tuple(_checks(environment))
+    return tuple(_checks(environment, load=load))
 
 
-def _checks(environment: Mapping[str, str]) -> Iterator[Check]:
-    found = litellm_version()
-    host = _imported(_of_litellm(found))
+def _checks(environment: Mapping[str, str], *, load: bool) -> Iterator[Check]:
+    host = _of_litellm(litellm_version())
+    host = _imported(host) if load else host
     yield _named("litellm", host)
     yield _named("packages", _packages())
-    if host[0] is Outcome.PASS:
+    if load and host[0] is Outcome.PASS:
         yield _named("switches", _switches())
         yield from try_litellm()
-    else:  # it must not even be imported
-        names = (each.name for each in TRIED)
-        yield from (_named(name, (Outcome.SKIPPED, "not tried with this litellm", "")) for name in ("switches", *names))
+    else:  # what is bad must not even be imported
+        why = NOT_LOADED if host[0] is Outcome.PASS else "not tried with this litellm"
+        yield from (_named(name, (Outcome.SKIPPED, why, "")) for name in ("switches", *(each.name for each in TRIED)))
     settings, problem = _settings()
     yield _named("settings", problem)
     yield _named("variables", _variables(environment))
@@ -214,39 +214,13 @@ def _settings() -> tuple[GatewaySettings | None, Seen]:
     return settings, _good(f"{counted(count, 'gateway')} in the environment")
 
 
-def setting_names() -> frozenset[str]:
-    """The environment names of all settings, without numbers."""
-    choices = (field.validation_alias for field in GatewaySettings.model_fields.values())
-    named = (name for each in choices if isinstance(each, AliasChoices) for name in each.choices)
-    return frozenset(name for name in named if isinstance(name, str) and name.startswith(PREFIX))
-
-
 def _variables(environment: Mapping[str, str]) -> Seen:
-    known = setting_names()
-    ours = [name for name, value in environment.items() if name.upper().startswith(PREFIX) and value]
-    unknown = sorted(name for name in ours if name.upper() not in known and not NUMBERED.fullmatch(name))
+    unknown, alone = misspelt(environment), without_base(environment)
     if unknown:
-        near = "; ".join(_nearest(name, known) for name in unknown)
-        return _bad(f"no setting is called {', '.join(unknown)}: ignored", near)
-    alone = sorted(
-        name for name in ours if (found := NUMBERED.fullmatch(name)) and not _base_for(found[2], environment)
-    )
+        return _bad(" ".join(unknown), "")
     if alone:
         return _bad(f"{', '.join(alone)}: no base has this number: ignored", "the base has the same number at its end")
-    return _good(f"{len(ours)} of ours are set")
-
-
-def _nearest(name: str, known: frozenset[str]) -> str:
-    number = re.search(r"_\d+\Z", name)
-    stem, end = (name[: number.start()], number[0]) if number else (name, "")
-    near = difflib.get_close_matches(
-        stem.upper().removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known], 1
-    )
-    return f"{name}: did you mean {PREFIX}{near[0]}{end}?" if near else f"unset {name}"
-
-
-def _base_for(number: str, environment: Mapping[str, str]) -> bool:
-    return any(environment.get(f"{name}_{number}") for name in (f"{PREFIX}API_BASE", "CHUTES_API_BASE"))
+    return _good(f"{len(ours(environment))} of ours are set")
 
 
 def _openai_variables(environment: Mapping[str, str]) -> Seen:

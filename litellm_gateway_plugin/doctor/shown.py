@@ -6,22 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..printable import counted, one_line
+from .names import CHECKS
 from .report import Cell, Check, Exit, GatewayReport, Outcome
 
 SURFACES = {"models": "listing", "chat/completions": "chat"}
 """What people call a surface, in the order of the columns."""
-
-CHECKS = {
-    "direct_json": "JSON",
-    "stream": "stream",
-    "tools": "tools",
-    "picture": "picture",
-    "embeddings": "embeddings",
-    "router": "Router",
-    "parallel": "parallel",
-    "model_list": "model list",
-}
-"""What people call a check."""
 
 RESULTS: Mapping[Exit, str] = {
     Exit.GOOD: "PASS",
@@ -139,7 +128,7 @@ def check_text(check: Check, usual_model: str = "") -> str:
     """What was seen in a check, or why it failed or was skipped, and what to do."""
     wait = "" if check.retry_after_s is None else f"come back in {number(check.retry_after_s)} s"
     model = f"with {check.model}" if check.model not in {"", usual_model} else ""
-    return one_line("; ".join(filter(None, (check.served, check.words, wait, model, check.hint))))
+    return one_line("; ".join(filter(None, (check.served, check.words.rstrip(". "), wait, model, check.hint))))
 
 
 def skipped(checks: Sequence[Check]) -> dict[str, list[str]]:
@@ -158,7 +147,11 @@ def listing(gateway: GatewayReport) -> str:
 
 def works(gateway: GatewayReport) -> str:
     """With what chat works."""
-    return one_line(f"{gateway.works_style} on {gateway.works_base}") if gateway.works_base else "nothing"
+    if not gateway.works_base:
+        return "nothing"
+    served = any(cell.surface == "chat/completions" and cell.outcome is Outcome.PASS for cell in gateway.matrix)
+    base = gateway.works_base
+    return one_line(f"{gateway.works_style} on {base}" if served else f"{base}, which is full")
 
 
 def headline(gateway: GatewayReport) -> str:

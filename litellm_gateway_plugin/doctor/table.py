@@ -5,7 +5,7 @@ Colour only repeats what the words say. Ids, bases, the next line and snippets a
 
 from __future__ import annotations
 
-from ..printable import one_line
+from ..printable import counted, one_line
 from ..screen import INDENT, NAME_WIDTH, Piece, Screen
 from .report import Cell, Check, Diagnosis, DoctorReport, Exit, GatewayReport, Outcome
 from .shown import (
@@ -46,8 +46,8 @@ def show(report: DoctorReport, screen: Screen, *, snippets: bool = False) -> Non
         _gateway(gateway, screen, f"{place}/{len(report.gateways)}  " if len(report.gateways) > 1 else "")
         if gateway.snippets is not None:
             for name in SNIPPETS if snippets else ["python"] if well else []:
-                screen.heading(f"{INDENT}To paste: {SNIPPETS[name]}")
-                screen.code(getattr(gateway.snippets, name), LANGUAGES[name])
+                screen.heading(f"To paste: {SNIPPETS[name]}")
+                screen.code(getattr(gateway.snippets, name), LANGUAGES[name], indent="")
     if len(report.gateways) > 1:
         screen.heading("All gateways")
         screen.table(
@@ -141,8 +141,9 @@ def _installation(report: DoctorReport, screen: Screen) -> None:
     if notable:
         screen.table([[(check_name(check), ""), _outcome(check.outcome), (check_text(check), "")] for check in notable])
     passed = sum(check.outcome is Outcome.PASS for check in report.installation)
-    left_out = [check_name(check) for check in report.installation if check.outcome is Outcome.SKIPPED]
-    screen.line(f"{passed} checks: PASS{'; skipped: ' if left_out else ''}{', '.join(left_out)}")
+    screen.line(f"{counted(passed, 'check')}: PASS")
+    for reason, names in skipped(report.installation).items():
+        screen.line(f"skipped: {', '.join(names)} ({reason})")
 
 
 def _outcome(outcome: Outcome) -> Piece:

@@ -6,21 +6,21 @@ A key goes to the origin that it was set for: the doctor follows the same rule a
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..catalogue import Listing
 from ..credentials import BASIC, clean_key
 from ..errors import InvalidInput, NoBase
-from ..settings import BASE_NAMES, KEY_NAMES, NUMBERED, GatewayBase, GatewaySettings
+from ..settings import BASE_NAMES, KEY_NAMES, NUMBERED, GatewayBase, GatewaySettings, named_base
 from ..survey import labelled
 from ..urls import Base, parse_base
+from ..variables import no_gateway
 from .report import Cell
 
-NO_BASE = (
-    "No gateway is named. Give a base, as in `litellm-gateway doctor https://llm.example.com/v1`, or set "
-    "LITELLM_GATEWAY_API_BASE and LITELLM_GATEWAY_API_KEY (further ones end in _1, _2, ...)."
-)
+NAME = re.compile(r"_?[A-Z]+\d{0,3}(?:_(?:[A-Z]+\d{0,3}|\d{1,3}))*")
+"""A variable as people name them: words in capitals. What looks otherwise may be a key, and is never shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +96,31 @@ def targets_of(
 
     Raises:
         errors.NoBase: none is typed and none is in the environment.
-        errors.InvalidInput: a base or a key that cannot be sent, or a variable that is not set.
+        errors.InvalidInput: a base or a key that cannot be sent, or a name that is none of a variable with a key.
     """
-    if key_name is not None and not environment.get(key_name):
-        raise InvalidInput(f"The environment variable {key_name} is not set; it should hold the key.")
+    if key_name is not None:
+        _check_key_name(key_name, environment)
+        if not bases:
+            raise InvalidInput("--key-env is the key for typed bases: type one, or leave it out.")
     configured = settings.all_bases
     if not bases and not configured:
-        raise NoBase(NO_BASE)
+        raise NoBase(no_gateway(environment))
     chosen = [_typed(text, configured, environment, key_name) for text in bases] if bases else list(configured)
     return [_target(label, base, settings, models, environment) for label, base in labelled(chosen).items()]
+
+
+def _check_key_name(name: str, environment: Mapping[str, str]) -> None:
+    """Raises InvalidInput: no variable holds a key under this name. It is shown only when it can be no key itself."""
+    if environment.get(name):
+        return
+    if name in environment or NAME.fullmatch(name):
+        raise InvalidInput(f"The environment variable {name} is not set; it should hold the key.")
+    if name.startswith("$"):
+        raise InvalidInput("--key-env wants the name of an environment variable without the $, as in --key-env MY_KEY.")
+    raise InvalidInput(
+        "--key-env wants the name of an environment variable, and this is none: export MY_KEY=..., then "
+        "--key-env MY_KEY."
+    )
 
 
 def _typed(
@@ -114,7 +130,7 @@ def _typed(
 
     The unnumbered key serves any typed base when no unnumbered base says where it belongs.
     """
-    base = parse_base(text)
+    base = named_base("BASE", text)
     if key_name is not None:
         return GatewayBase.model_validate({"api_base": text, "api_key": environment[key_name], "key_name": key_name})
     forms = {base.form(toggled) for toggled in (False, True)}

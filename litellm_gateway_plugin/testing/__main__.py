@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import threading
 from dataclasses import replace
@@ -61,6 +62,9 @@ def _introduce(gateway: PickyGateway) -> None:
     _say(f"key    {manners.key or '(none needed)'}")
     _say(f"chat   {', '.join(manners.styles_for('chat'))}")
     _say(f"models {', '.join(manners.models)}")
+    _say(f"export LITELLM_GATEWAY_API_BASE={gateway.base()}")
+    if manners.key:
+        _say(f"export LITELLM_GATEWAY_API_KEY={shlex.quote(manners.key)}")
 
 
 def _follow(gateway: PickyGateway) -> None:

@@ -16,10 +16,11 @@ from ..errors import ConnectFailed, ConnectionBroken, InvalidInput, TimedOut, TL
 from .values import Deadline
 
 
-def timed_out(origin: str, deadline: Deadline, *, connecting: bool = False) -> TimedOut:
-    """`connecting`: it was the limit for connecting that passed."""
+def timed_out(origin: str, deadline: Deadline, *, connecting: bool = False, in_tls: bool = False) -> TimedOut:
+    """`connecting`: it was the limit for connecting that passed; `in_tls`: when TCP stood, and TLS did not."""
     if connecting and deadline.connect is not None:
-        return TimedOut(f"{origin}: no connection within {deadline.connect:g} s.", api_base=origin)
+        tls = ": the TLS handshake got no answer" if in_tls else ""
+        return TimedOut(f"{origin}: no connection within {deadline.connect:g} s{tls}.", api_base=origin)
     within = "" if deadline.seconds is None else f" within {deadline.seconds:g} s"
     return TimedOut(f"{origin}: no complete answer{within}.", api_base=origin)
 

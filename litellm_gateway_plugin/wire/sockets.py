@@ -76,7 +76,8 @@ class Limit:
     def timed_out(self, layers: int) -> GatewayError:
         first = self._connecting.expires_at if self._connecting and self.connecting(layers) else None
         last = self.deadline.expires_at
-        return timed_out(self.origin, self.deadline, connecting=first is not None and (last is None or first < last))
+        connecting = first is not None and (last is None or first < last)
+        return timed_out(self.origin, self.deadline, connecting=connecting, in_tls=layers >= 0 and not self.proxied)
 
 
 def in_extension(limit: Limit) -> dict[str, Any]:
@@ -153,7 +154,7 @@ class SocketStream(httpcore.NetworkStream):
         except BaseException as error:
             self.close()
             if isinstance(error, TimeoutError):
-                raise limit.timed_out(-1) from None
+                raise limit.timed_out(self._layers) from None
             if isinstance(error, (OSError, ValueError, httpcore.NetworkError)):
                 raise tls_failed(limit.origin, error) from None
             raise
@@ -274,7 +275,7 @@ class ConnectingStream(httpcore.AsyncNetworkStream):
         try:
             stream = await self._stream.start_tls(ssl_context, server_hostname, limit.left(-1))
         except httpcore.ConnectTimeout:
-            raise limit.timed_out(-1) from None
+            raise limit.timed_out(self._layers) from None
         except (httpcore.ConnectError, OSError, ValueError) as error:
             raise tls_failed(limit.origin, _cause(error)) from None
         return ConnectingStream(stream, limit, layers) if limit.connecting(layers) else stream

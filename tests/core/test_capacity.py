@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from email.utils import formatdate
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litellm_gateway_plugin.capacity import is_account_limit, is_capacity, retry_after
+from litellm_gateway_plugin.capacity import is_account_limit, is_capacity, is_spent, retry_after
 
 NOW = 1_700_000_000.0  # Tuesday, 14 November 2023, 22:13:20 UTC
 
@@ -436,3 +437,40 @@ def test_a_hostile_text_costs_little(text: str) -> None:
     is_account_limit({"x-ratelimit-remaining": text}, text)
     retry_after({"retry-after": text, text: text}, NOW, text)
     assert time.process_time() - begin < 1
+
+
+# Used up --------------------------------------------------------------------------------------------------------------
+
+OPENAI = "You exceeded your current quota, please check your plan and billing details."
+
+
+@pytest.mark.parametrize(
+    ("headers", "text", "spent"),
+    [
+        ({}, error(OPENAI, code="insufficient_quota"), True),
+        ({}, error(OPENAI), True),
+        ({}, error("You have run out.", type="insufficient_quota"), True),
+        ({"retry-after": "1"}, error("You have run out.", code="insufficient_quota"), True),
+        ({}, error("no", code="insufficient_user_quota"), True),
+        ({}, error("Insufficient Balance"), True),
+        ({}, error("Subscription usage cap exceeded"), True),
+        ({}, error("Budget has been exceeded! Current cost: 2, max budget: 1"), True),
+        ({}, error("账户余额不足"), True),
+        ({}, error("Your credits are gone"), True),
+        ({}, error("Insufficient capacity"), False),
+        ({}, error("Quota exceeded for requests per minute"), False),
+        # Google's free tier, by the minute; Groq, whose words end in an address; a crowded service that advertises
+        ({}, error(f"{OPENAI} Please retry in 32.1s."), False),
+        ({"retry-after": "32"}, error(OPENAI), False),
+        ({}, error("Rate limit reached. Upgrade at https://console.example.com/settings/billing"), False),
+        ({}, error("The server is overloaded. Credits give priority."), False),
+    ],
+)
+def test_what_is_used_up_is_told_from_what_is_full(headers: dict[str, str], text: str, spent: bool) -> None:
+    assert is_spent(headers, text) is spent
+    assert is_capacity(429, headers, text)
+
+
+def test_whoever_only_tells_a_wait_gets_it_whole() -> None:
+    assert retry_after({"retry-after": "36000"}, 0.0) == 3600.0
+    assert retry_after({"retry-after": "36000"}, 0.0, longest=math.inf) == 36000.0

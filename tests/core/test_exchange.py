@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from litellm_gateway_plugin.capacity import is_capacity
 from litellm_gateway_plugin.errors import Full, InvalidInput, UpstreamFailed
 from litellm_gateway_plugin.exchange import (
+    LARGEST_LISTING,
     Job,
     Report,
     StreamBody,
@@ -23,6 +25,7 @@ from litellm_gateway_plugin.exchange import (
 from litellm_gateway_plugin.negotiation import Attempt
 from litellm_gateway_plugin.plan import Route
 from litellm_gateway_plugin.streams import ErrorEvent
+from litellm_gateway_plugin.verdicts import Verdict, read_verdict
 from litellm_gateway_plugin.wire.values import WireRequest
 from tests.support.core import CHAT, COMPLETION, KEY, ask, policy
 
@@ -135,8 +138,15 @@ def test_how_a_reply_is_read() -> None:
     assert is_opaque(opaque, attempt(), 200, {})
     assert not is_opaque(opaque, attempt(), 200, HTML)
     assert not is_opaque(stream, attempt(), 200, {})
-    assert read_limit(200, {}) is None
-    assert read_limit(200, HTML) == read_limit(500, {}) == 65536
+    assert read_limit("chat/completions", 200, {}) is None
+    assert read_limit("chat/completions", 200, HTML) == read_limit("models", 500, {}) == 65536
+    assert read_limit("models", 200, {}) == LARGEST_LISTING
+
+
+def test_listing_without_end_is_no_listing() -> None:
+    found = answer_of("models", 200, {}, b" " * LARGEST_LISTING)
+    assert (found.mismatch, found.ours) == ("a listing of more than 32 MiB", True)
+    assert read_verdict(found, "", is_capacity) is Verdict.BROKEN
 
 
 @pytest.mark.parametrize(

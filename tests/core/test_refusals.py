@@ -110,3 +110,24 @@ def test_no_key_no_query_and_no_password_is_in_any_sentence() -> None:
     wanted = ask("https://user:hidden@h.example/v1?token=hidden")
     for refusal in (answer(401), answer(404), answer(500), answer(403, "plan"), answer(400, "x")):
         assert "hidden" not in str(call(lambda attempt, given=refusal: given, wanted=wanted).error)  # type: ignore[misc]
+
+
+def test_ids_that_hold_a_piece_of_the_key_are_not_proposed() -> None:
+    key, unknown = "made-up-key-of-ours", answer(404, {"error": {"message": "no", "param": "model"}})
+    quoting = listing(f"vendor/{key[:12]}", f"vendor/made-{key[4:]}", "vendor/good")
+    near = call(scripted(unknown, quoting), wanted=ask(key=key, model="made-up-xx")).error
+    assert "Nothing like it is listed; the first of 3 ids: 'vendor/good'." in str(near)
+    alone = call(scripted(unknown, listing(f"vendor/{key[:12]}")), wanted=ask(key=key, model="zzz")).error
+    assert "no listing to compare with" in str(alone)
+    assert key[:9] not in f"{near} {alone}"
+
+
+def test_values_of_the_query_are_secret_as_they_are_written_too() -> None:
+    secrets = ask("https://h.example/v1?code=a%2Fbcd&other=x%20y").secrets
+    assert {"a%2Fbcd", "a/bcd", "x%20y"} <= set(secrets)
+
+
+def test_a_quota_that_is_used_up_is_a_rate_limit_in_other_words() -> None:
+    error = call(scripted(answer(429, {"error": {"message": "Gone.", "code": "insufficient_quota"}}))).error
+    assert isinstance(error, Full), "as every 429 in litellm"
+    assert str(error) == "The gateway at https://llm.example.com/v1 has no quota left for this key (429): Gone."

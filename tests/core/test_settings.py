@@ -145,3 +145,31 @@ def test_preferences_and_the_names_of_keys_are_those_of_the_number(monkeypatch: 
         ("CHUTES_API_KEY", "t", None),
         ("LITELLM_GATEWAY_API_KEY_5", None, None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({"LITELLM_GATEWAY_API_BASE": "secret-word"}, "LITELLM_GATEWAY_API_BASE"),
+        ({"CHUTES_API_BASE": "secret-word"}, "CHUTES_API_BASE"),
+        ({"LITELLM_GATEWAY_API_BASE_3": "secret-word"}, "LITELLM_GATEWAY_API_BASE_3"),
+        ({"CHUTES_API_BASE_0": "secret-word", "LITELLM_GATEWAY_API_BASE_1": "https://a"}, "CHUTES_API_BASE_0"),
+        ({"LITELLM_GATEWAY_BASES": '[{"api_base": "secret-word"}]'}, "LITELLM_GATEWAY_BASES[0].api_base"),
+    ],
+)
+def test_a_base_that_is_none_is_told_once_by_its_variable(
+    isolated_environment: pytest.MonkeyPatch, variables: dict[str, str], name: str
+) -> None:
+    for each, value in variables.items():
+        isolated_environment.setenv(each, value)
+    with pytest.raises(InvalidInput) as caught:
+        load_settings()
+    assert caught.value.message.startswith(f"The settings cannot be used: {name} is not a URL: it must begin with")
+    assert "secret-word" not in caught.value.message
+
+
+def test_a_base_that_is_none_in_code(isolated_environment: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match="used: api_base is not a URL"):
+        load_settings(api_base="secret-word")
+    with pytest.raises(InvalidInput, match=r"used: bases\[1\].api_base is not a URL"):
+        load_settings(bases=[{"api_base": "https://a"}, {"api_base": "secret-word"}])

@@ -117,6 +117,9 @@ CASES: list[tuple[str, int, Any, Verdict]] = [
     ("OpenRouter, full", 200, {"error": {"code": 429, "message": "rate-limited upstream"}}, Verdict.FULL),
     ("nginx, full", 503, "<html><title>503 Service Temporarily Unavailable</title></html>", Verdict.FULL),
     ("Anthropic-like", 529, {"error": {"type": "overloaded_error", "message": "Overloaded"}}, Verdict.FULL),
+    # a rate limit for the caller, that no waiting ends
+    ("OpenAI, quota", 429, {"error": {"message": "You have run out", "code": "insufficient_quota"}}, Verdict.SPENT),
+    ("OpenAI, minute", 429, {"error": {"message": "Rate limit reached", "code": "rate_limit"}}, Verdict.FULL),
     # the rest
     ("a wrong parameter", 400, {"error": {"message": "max_tokens must be positive"}}, Verdict.REJECTED),
     ("quota", 402, {"detail": {"message": "Quota exceeded", "quota_reset_timestamp": 1}}, Verdict.REJECTED),

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from litellm_gateway_plugin.catalogue import Listing, Model
 from litellm_gateway_plugin.doctor.diagnosis import CAUSES, CODES, diagnose
 from litellm_gateway_plugin.doctor.report import Cell, Check, Diagnosis, Outcome
+from litellm_gateway_plugin.doctor.run import outcome_of
 from litellm_gateway_plugin.doctor.targets import Examined, Models, Target
 from litellm_gateway_plugin.testing import PRESETS, Manners, PickyGateway
 from litellm_gateway_plugin.testing.answers import json_answer
@@ -200,14 +201,36 @@ def test_full(gateway: GatewayFactory) -> None:
         json_answer(403, {"error": {"message": "Your plan does not include this model."}}),
         json_answer(429, {"error": {"message": "You exceeded your current quota, please check your plan and billing"}}),
         json_answer(429, {"error": {"message": "Insufficient balance", "code": "insufficient_quota"}}),
+        json_answer(429, {"error": {"message": "You have run out.", "code": "insufficient_quota"}}),
+        json_answer(429, {"error": {"message": "No more.", "type": "insufficient_quota"}}, (("retry-after", "1"),)),
     ],
 )
 def test_plan_or_quota(gateway: GatewayFactory, shape: object) -> None:
     server = gateway(Manners())
     server.full(shape=shape)  # type: ignore[arg-type]  # an answer
-    found = of(server)
+    seen = looked_at(server)
+    found = diagnose(seen)
     assert codes(found, serious=True) == ["plan-or-quota"]
-    assert found[0].next_line.startswith(f"curl -sS {server.base()}/chat/completions")
+    assert "lets the credential in (bearer)" in found[0].words
+    assert found[0].next_line == "", "the same request would tell nothing new"
+    assert outcome_of(seen, ()) is Outcome.FAIL, "waiting does not help, so this is no capacity"
+
+
+def test_quota_that_is_told_to_every_style_says_nothing_about_the_key(gateway: GatewayFactory) -> None:
+    server = gateway(Manners(styles={"*": ("bearer", "x-api-key", "raw")}))
+    server.full(shape=FULL["chutes_quota"])
+    words = only(of(server), "plan-or-quota").words
+    assert "whether the key is right is not known" in words
+    assert "lets the credential in" not in words
+
+
+@pytest.mark.parametrize(("asked", "before"), [("300", "sleep 300 && "), ("36000", "")])
+def test_nobody_types_a_sleep_of_hours(asked: str, before: str, gateway: GatewayFactory) -> None:
+    server = gateway(Manners())
+    server.full(retry_after=asked)
+    found = only(of(server), "full")
+    assert f"It asks to wait {asked} s." in found.words
+    assert found.next_line == f"{before}litellm-gateway doctor {server.base()} --key-env NAME_OF_KEY"
 
 
 def test_full_before_the_guard_says_nothing_about_the_key(gateway: GatewayFactory) -> None:
@@ -284,12 +307,14 @@ def test_closed_port() -> None:
     found = diagnose(examined(target_of(base)))
     assert codes(found) == ["refused-connection"]
     assert "Connection refused" in found[0].words
+    assert found[0].next_line == "", "asking the same port again tells nothing new"
 
 
 def test_name() -> None:
     found = diagnose(examined(target_of("https://gateway.invalid/v1")))
     assert codes(found) == ["dns"]
-    assert found[0].next_line == "nslookup gateway.invalid"
+    line = found[0].next_line
+    assert line == """python3 -c 'import socket; print(socket.getaddrinfo("gateway.invalid", 443))'"""
 
 
 def test_proxy_that_is_not_there(isolated_environment: pytest.MonkeyPatch) -> None:
@@ -310,6 +335,22 @@ def test_silence() -> None:
         found = diagnose(examined(target, timeout=0.2))
     assert codes(found) == ["timeout"]
     assert found[0].next_line.endswith("--key-env NAME_OF_KEY --timeout 60")
+
+
+def test_tls_that_gets_no_answer_is_plain_http_perhaps() -> None:
+    """A server that waits for a line, as any http server does, and TLS sends none."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        port = listener.getsockname()[1]
+        seen = examined(target_of(f"https://127.0.0.1:{port}/v1"), timeout=1.0)
+    assert {each.verdict for each in seen.cells if each.surface == "models"} == {"tls"}
+    assert {each.outcome for each in seen.cells if each.surface != "models"} == {Outcome.SKIPPED}, "it costs one wait"
+    (found,) = diagnose(seen)
+    assert (found.code, found.next_line) == (
+        "tls",
+        f"litellm-gateway doctor http://127.0.0.1:{port}/v1 --key-env NAME_OF_KEY",
+    )
+    assert "the TLS handshake got no answer" in found.words
+    assert "Perhaps this port speaks plain http" in found.words
 
 
 def server_context(authority: trustme.CA) -> ssl.SSLContext:
@@ -414,7 +455,53 @@ def test_failed_check_names_what_to_type() -> None:
     assert (picture.code, picture.serious) == ("check-failed", True)
     assert "'picture' with a/model fails: no image here. What to do: set another model." in picture.words
     assert picture.next_line == "export LITELLM_GATEWAY_VLM_MODEL=..."
-    assert stream.next_line == f"litellm-gateway models {BASE}"
+    assert stream.next_line.startswith(f"curl -sS -N {BASE}/chat/completions ")
+    assert '"stream": true' in stream.next_line
+
+
+def failed(name: str, words: str, hint: str = "") -> Check:
+    return Check(name=name, outcome=Outcome.FAIL, words=words, hint=hint)
+
+
+def test_checks_that_fail_alike_are_one_diagnosis() -> None:
+    refused = "The gateway rejects this request (400): JSON mode is not supported"
+    without = "litellm.completion(model_list=...) gave None, which is how it says that every entry failed"
+    names = ("direct_json", "router", "parallel")
+    checks = [*(failed(name, refused) for name in names), failed("tools", "no tools"), failed("model_list", without)]
+    alike, tools = diagnose(case(cell(), works="bearer"), checks)
+    assert (alike.title, tools.title) == ("4 checks fail", "The check 'tools' fails")
+    assert f"direct_json, router, parallel and model_list fail for the same reason: {refused}." in alike.words
+
+
+def test_what_the_model_says_is_no_other_reason() -> None:
+    said = "the gateway served the call, and the model answered {}: no JSON object"
+    checks = [failed("direct_json", said.format('"Hello"')), failed("router", said.format('"Hi \\"there\\""'))]
+    (found,) = diagnose(case(cell(), works="bearer"), checks)
+    assert found.title == "2 checks fail"
+
+
+def test_list_of_models_that_fails_alone_is_told_alone() -> None:
+    (found,) = diagnose(case(cell(), works="bearer"), [failed("model_list", "completion(model_list=...) gave None")])
+    assert found.title == "The check 'model_list' fails"
+
+
+@pytest.mark.parametrize(
+    ("check", "line", "says"),
+    [
+        (failed("direct_json", "no complete answer within 5 s.", "raise --timeout"), " --timeout 60", "within 5 s."),
+        (
+            failed("tools", '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
+            "export LITELLM_GATEWAY_TOOLS_MODEL=...",
+            "flags of vLLM, `--enable-auto-tool-choice --tool-call-parser ...`, for whoever runs it",
+        ),
+        (failed("stream", "cut off", "raise --timeout"), '"stream": true}\'', "cut off"),
+    ],
+)
+def test_line_after_a_check_leads_somewhere(check: Check, line: str, says: str) -> None:
+    (found,) = diagnose(case(cell(), works="bearer"), [check])
+    assert found.next_line.endswith(line)
+    assert says in found.words
+    assert KEY not in found.next_line
 
 
 def test_check_that_met_a_full_gateway() -> None:
@@ -463,6 +550,27 @@ def test_model_for_a_base_that_was_typed_goes_on_the_command_line(models: list[s
     listing = Listing(tuple(Model(each) for each in models)) if models else None
     line = diagnose(replace(found, listing=listing))[0].next_line
     assert line == f"litellm-gateway doctor {BASE} --key-env NAME_OF_KEY --model {model}"
+
+
+def test_models_that_were_typed_are_kept() -> None:
+    target = target_of(BASE, models=Models(text="a/text model", tools="a/tool"), **TYPED)
+    (found,) = diagnose(case(cell(verdict="timeout", words="slow"), target=target))
+    assert found.next_line == (
+        f"litellm-gateway doctor {BASE} --key-env NAME_OF_KEY --model 'a/text model' --tools-model a/tool --timeout 60"
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "proposed"),
+    [("qwen3-235b", "Qwen/Qwen3-235B-A22B-Instruct-2507"), ("qwen3-vl-235", "Qwen/Qwen3-VL-235B")],
+)
+def test_of_models_about_as_near_one_that_sees_comes_last(asked: str, proposed: str) -> None:
+    sees = frozenset({"vision"})
+    vlm = Model("Qwen/Qwen3-VL-235B", has=sees)
+    listing = Listing((vlm, Model("Qwen/Qwen3-235B-A22B-Instruct-2507"), Model("other/model")))
+    target = target_of(BASE, text=asked)
+    found = case(cell(verdict="model", status=404), target=target, models=Models(text=asked), listing=listing)
+    assert diagnose(found)[0].next_line == f"export LITELLM_GATEWAY_TEXT_MODEL={proposed}"
 
 
 def test_other_form_of_a_base_that_was_typed_is_typed(gateway: GatewayFactory) -> None:

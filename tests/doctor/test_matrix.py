@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +19,10 @@ import pytest
 import trustme
 
 from litellm_gateway_plugin.catalogue import Listing, Model
+from litellm_gateway_plugin.doctor import matrix
 from litellm_gateway_plugin.doctor.lanes import side_by_side
 from litellm_gateway_plugin.doctor.matrix import FIRST, Examination, announce, examination, examine, styles_of
-from litellm_gateway_plugin.doctor.probes import Allowance, Probe, Probed, Prober, cell_of
+from litellm_gateway_plugin.doctor.probes import Allowance, Pace, Probe, Probed, Prober, cell_of
 from litellm_gateway_plugin.doctor.report import Outcome
 from litellm_gateway_plugin.doctor.targets import Examined, Models, Target
 from litellm_gateway_plugin.errors import InvalidInput
@@ -546,8 +547,122 @@ def silent() -> Iterator[str]:
 def test_silent_server_is_given_up_after_the_timeout(silent: str) -> None:
     found = examined(target_of(silent), timeout=0.2)
     assert {each.verdict for each in found.cells} == {"timeout"}
-    assert len(found.cells) == 4 + FIRST
+    assert len(found.cells) == 4 + 1, "chat is tried in one style"
     assert all("within 0.2 s" in each.words for each in found.cells)
+
+
+def answered(target: Target, reply: Callable[[Probe], Probed], *, every: bool = False) -> tuple[Examined, list[Probe]]:
+    """An examination, driven by hand, and the probes in their order."""
+    sent: list[Probe] = []
+
+    def work(probe: Probe) -> Probed:
+        sent.append(probe)
+        return reply(probe)
+
+    (found,) = side_by_side([examination(target, styles_of(target, ORDER), every=every)], work, threads=1)
+    return found, sent
+
+
+def probed(probe: Probe, verdict: str, **facts: object) -> Probed:
+    outcome = {"proven": Outcome.PASS, "full": Outcome.CAPACITY}.get(verdict, Outcome.FAIL)
+    return Probed(probe, cell_of(probe, outcome, verdict=verdict, **facts))
+
+
+@pytest.mark.parametrize(
+    ("chat", "styles"),
+    [({}, ("bearer",)), ({"bearer": "proven"}, ("bearer",)), ({"bearer": "style", "raw": "proven"}, ORDER)],
+)
+def test_chat_begins_with_one_style_where_the_listing_hangs(chat: Mapping[str, str], styles: tuple[str, ...]) -> None:
+    def reply(probe: Probe) -> Probed:
+        return probed(probe, chat.get(probe.style, "style" if chat else "timeout") if probe.model else "timeout")
+
+    found, sent = answered(target_of("https://llm.example.com/v3"), reply)
+    assert tuple(probe.style for probe in sent if probe.model) == styles
+    assert found.works_style == next((style for style, verdict in chat.items() if verdict == "proven"), "")
+
+
+def test_styles_that_a_rate_limit_has_met_are_asked_again_one_by_one() -> None:
+    """Three at once were too many for it: alone, one of them is served."""
+    target = target_of("https://llm.example.com/v3")
+
+    def reply(probe: Probe) -> Probed:
+        if not probe.model or probe.style == "bearer":
+            return probed(probe, "style")
+        alone = {"x-api-key": "style", "raw": "proven"}[probe.style]
+        return probed(probe, alone) if probe.after else probed(probe, "full", retry_after_s=1.0)
+
+    found, sent = answered(target, reply)
+    chat = [(probe.style, probe.after) for probe in sent if probe.model]
+    assert sorted(chat[:3]) == [("bearer", 0.0), ("raw", 0.0), ("x-api-key", 0.0)]
+    assert chat[3:] == [("x-api-key", 1.0), ("raw", 1.0)]
+    assert outcomes(found) == {"bearer": "style", "x-api-key": "style", "raw": "proven"}
+    assert found.works_style == "raw"
+
+
+@pytest.mark.parametrize(("others", "wait"), [("style", 2.5), ("style", None), ("full", 1.0), ("proven", 1.0)], ids=str)
+def test_full_is_left_where_it_is_no_matter_of_three_at_once(others: str, wait: float | None) -> None:
+    def reply(probe: Probe) -> Probed:
+        if not probe.model:
+            return probed(probe, "style", retry_after_s=wait)
+        full = others == "full" or probe.style == "raw"
+        return probed(probe, "full", retry_after_s=wait) if full else probed(probe, others)
+
+    _, sent = answered(target_of("https://llm.example.com/v3"), reply)
+    assert len([probe for probe in sent if probe.model]) == FIRST
+
+
+def test_asking_again_is_announced() -> None:
+    """The dearest path: full once, then refused, in every style and on both forms."""
+    target = target_of("https://llm.example.com/v1")
+
+    def reply(probe: Probe) -> Probed:
+        full = probe.model and probe.style in ORDER[1:FIRST] and not probe.after
+        reading = (401, str(probe.toggled))
+        verdict = "full" if full and not probe.toggled else "style"
+        return replace(probed(probe, verdict, retry_after_s=1.0), hints=("x-one", "x-two"), reading=reading)
+
+    _, sent = answered(target, reply)
+    announced = announce([target], every=False)
+    assert len([probe for probe in sent if probe.after]) == FIRST - 1
+    assert len([probe for probe in sent if probe.model]) == announced.chat_calls
+    assert len(sent) <= announced.requests
+
+
+def test_pace_gives_each_target_its_own_places() -> None:
+    now = [100.0]
+    pace = Pace(0.5, lambda: now[0])
+    one, other = target_of("https://a.example/v1"), target_of("https://b.example/v1")
+    assert [pace.take(one) for _ in range(3)] == [0.0, 0.5, 1.0]
+    assert pace.take(other) == 0.0
+    now[0] = 101.2
+    assert pace.take(one) == pytest.approx(0.3)
+
+
+def test_prober_waits_for_its_place_and_for_what_the_probe_says(gateway: GatewayFactory) -> None:
+    server = gateway(Manners())
+    target, options, slept = at(server), options_from({}), list[float]()
+    clients = Clients(lambda: options)
+    pace = Pace(0.5, lambda: 100.0)
+    allowed = Allowance({target.label: 1})
+    prober = Prober(clients.threads(), policy_of(plugin_manager()), TIMEOUT, allowed, pace, sleep=slept.append)
+    for after in (0.0, 2.0, 0.0):
+        prober(Probe(target, "models", "bearer", after=after))
+    clients.close()
+    assert slept == [2.0, 1.0]
+    assert len(server.seen) == 3
+
+
+def test_rate_limit_of_the_operator_is_kept(gateway: GatewayFactory, isolated_environment: pytest.MonkeyPatch) -> None:
+    isolated_environment.setenv("LITELLM_GATEWAY_RATE_LIMIT_QPS", "50")
+    intervals: list[float] = []
+
+    def pace(interval: float) -> Pace:
+        intervals.append(interval)
+        return Pace(interval)
+
+    isolated_environment.setattr(matrix, "Pace", pace)
+    assert looked_at(gateway(Manners())).works_style == "bearer"
+    assert intervals == [0.02]
 
 
 def test_silent_gateway_does_not_hold_up_another(gateway: GatewayFactory) -> None:

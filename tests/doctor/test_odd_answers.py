@@ -16,7 +16,8 @@ from litellm_gateway_plugin.doctor.targets import Examined
 from litellm_gateway_plugin.testing import Manners
 from litellm_gateway_plugin.testing.answers import html_answer, json_answer
 from litellm_gateway_plugin.testing.fixtures import GatewayFactory
-from tests.support.doctored import at, cell, codes, looked_at, styles_seen, target_of
+from tests.support.doctored import at, cell, codes, examined, looked_at, styles_seen, target_of
+from tests.support.rude_server import Asked, RudeServer, answer
 
 BASE = "http://10.0.0.7:8080/v1"
 KEY = "made-up/key+of-the-doctor"
@@ -128,9 +129,117 @@ def test_listing_that_is_full_may_be_there_later() -> None:
 
 
 def test_no_listing_is_named_where_there_is_none() -> None:
-    failed = Check(name="stream", outcome=Outcome.FAIL)
+    failed = Check(name="direct_json", outcome=Outcome.FAIL)
     found = of(made("base", surface="models", status=404), made("proven"), works="bearer", checks=(failed,))
     assert found[0].next_line == "export LITELLM_GATEWAY_TEXT_MODEL=..."
+
+
+@pytest.mark.parametrize(
+    ("status", "title", "says"),
+    [
+        (401, "Sign in to Example", "sign-in page for people"),
+        (403, "Log in - SSO", "sign-in page for people"),
+        (403, "Just a moment...", "firewall's page stands in front"),
+        (503, "Just a moment...", "firewall's page stands in front"),
+        (429, "Access denied", "firewall's page stands in front"),
+        (501, "Error response", "address for people"),
+        (403, "Welcome", "address for people"),
+    ],
+)
+def test_pages_and_nothing_else_are_no_gateway(status: int, title: str, says: str, gateway: GatewayFactory) -> None:
+    server = gateway(Manners(bases={"*": ()}, missing_route=html_answer(status, title)))
+    found = looked_at(server, at(server, "/v1"))
+    (one,) = diagnose(found)
+    assert (one.code, found.works_style) == ("html-console", "")
+    assert f"a web page: {title} ({status}). " in one.words
+    assert says in one.words
+    assert one.next_line == f"litellm-gateway doctor {server.url}/api/v1 --key-env NAME_OF_KEY"
+
+
+@pytest.mark.parametrize(
+    ("status", "title", "code"),
+    [
+        (401, "401 Authorization Required", "wrong-key"),
+        (403, "403 Forbidden", "wrong-key"),
+        (503, "503 Service Temporarily Unavailable", "full"),
+        (502, "502 Bad Gateway", "upstream-failed"),
+    ],
+)
+def test_pages_of_a_web_server_in_front_are_answers(
+    status: int, title: str, code: str, gateway: GatewayFactory
+) -> None:
+    server = gateway(Manners(bases={"*": ()}, missing_route=html_answer(status, title)))
+    assert codes(diagnose(looked_at(server, at(server, "/v1")))) == [code]
+
+
+def test_page_beside_an_answer_of_the_api_is_no_console(gateway: GatewayFactory) -> None:
+    server = gateway(Manners())
+    server.full(shape=html_answer(403, "Sign in to Example"))
+    assert codes(diagnose(looked_at(server)), serious=True) == ["wrong-key"]
+
+
+def test_key_that_is_taken_by_something_else() -> None:
+    """Its guard lets one style through, and what is behind it speaks no JSON."""
+
+    def reply(asked: Asked) -> bytes:
+        taken = asked.headers.get("authorization") == f"Bearer {KEY}"
+        return answer(200, b"OK fine", content_type="text/plain") if taken else answer(401, {"error": "no"})
+
+    with RudeServer(reply) as server:
+        found = looked_at_rude(f"{server.origin}/v1")
+    assert (found.code, found.title) == ("wrong-base", "It takes the key, and is not this API")
+    assert "takes the key (bearer), and its answer to chat is none of this API (200: no JSON: OK fine)" in found.words
+
+
+def looked_at_rude(base: str) -> Diagnosis:
+    (found,) = diagnose(examined(target_of(base, KEY)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ('"made-up-key-of-ours"', "in quotation marks"),
+        ("made-up-key-of-ours'", "in quotation marks"),
+        ("Bearer made-up-key-of-ours", "begins with Bearer"),
+        ("$MADE_UP_KEY", "begins with $"),
+        ("${MADE_UP_KEY}", "begins with $"),
+        ("made-up key-of-ours", "a blank inside"),
+        ("...", "a placeholder"),
+        ("sk-...", "a placeholder"),
+        ("your-key", "a placeholder"),
+        ("YOUR_API_KEY_HERE", "a placeholder"),
+        ("<made up>", "a placeholder"),
+        ("made-up-key-of-ours", "complete, still valid"),
+        ("made-up-your-key-...", "complete, still valid"),
+    ],
+)
+def test_mistakes_in_a_key_are_told_without_a_letter_of_it(key: str, says: str) -> None:
+    target = target_of(BASE, key)
+    (found,) = diagnose(Examined(target, target.models, None, (made("style", "no", status=401),)))
+    assert found.code == "wrong-key"
+    assert says in found.words
+    assert not any(part in found.words for part in ("of-ours", "made-up", "MADE_UP", "sk-", "..."))
+
+
+def test_address_at_which_nothing_answers() -> None:
+    words = "https://llm.example.com: no connection within 5 s."
+    (found,) = of(made("connect", words, surface="models"), base="https://llm.example.com/v1")
+    assert (found.code, found.title) == ("timeout", "No connection in time")
+    assert found.next_line == "litellm-gateway doctor https://llm.example.com/v1 --key-env NAME_OF_KEY --timeout 60"
+
+
+def test_user_and_password_may_be_anything() -> None:
+    target = target_of(BASE, "$user:pass word", named="basic")
+    (found,) = diagnose(Examined(target, target.models, None, (made("style", "no", status=401),)))
+    assert "still valid" in found.words
+
+
+def test_listing_without_a_model_is_told(gateway: GatewayFactory) -> None:
+    found = diagnose(looked_at(gateway(Manners(models=(), unknown_model="ignored"))))
+    one = next(each for each in found if each.code == "no-listing")
+    assert (one.title, one.serious) == ("It lists no models", False)
+    assert one.next_line == "export LITELLM_GATEWAY_TEXT_MODEL=default"
 
 
 def test_page_is_called_one_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib.util
 import json
@@ -23,6 +24,7 @@ from litellm_gateway_plugin.doctor.host import NO_PROXY_NAMES
 from litellm_gateway_plugin.doctor.report import Check, Outcome
 from litellm_gateway_plugin.doctor.selftest import self_test
 from litellm_gateway_plugin.testing import FAKE_KEY
+from litellm_gateway_plugin.variables import setting_names
 from tests.support.redis_server import RedisServer, redis_binary
 
 PASS, FAIL, SKIPPED = Outcome.PASS, Outcome.FAIL, Outcome.SKIPPED
@@ -269,20 +271,18 @@ class TestTheEnvironment:
             ("LITELLM_GATEWAY_API_BSE", "did you mean LITELLM_GATEWAY_API_BASE?"),
             ("LITELLM_GATEWAY_APIKEY_2", "did you mean LITELLM_GATEWAY_API_KEY_2?"),
             ("LITELLM_GATEWAY_TIMEOUT", "did you mean LITELLM_GATEWAY_TIMEOUT_S?"),
-            ("LITELLM_GATEWAY_ZZZZ_QQQQ_XXXX_WWWW", "unset LITELLM_GATEWAY_ZZZZ_QQQQ_XXXX_WWWW"),
+            ("LITELLM_GATEWAY_ZZZZ_QQQQ_XXXX_WWWW", "unset it."),
         ],
     )
     def test_a_misspelt_variable(self, name: str, hint: str) -> None:
         check = found({name: FAKE_KEY})["variables"]
-        assert check.outcome is FAIL
-        assert name in check.words
-        assert hint in check.hint
+        assert (check.outcome, check.words, check.hint) == (FAIL, f"{name} is no setting: {hint}", "")
 
     def test_every_setting_is_known(self) -> None:
         names = Path("docs/settings.md").read_text("utf-8")
         documented = set(re.findall(r"`(LITELLM_GATEWAY_[A-Z0-9_]+)`", names))
-        assert documented >= selftest.setting_names()
-        plain = dict.fromkeys(selftest.setting_names(), "x") | {
+        assert documented >= setting_names()
+        plain = dict.fromkeys(setting_names(), "x") | {
             "LITELLM_GATEWAY_API_BASE_3": "x",
             "LITELLM_GATEWAY_API_KEY_3": "x",
             "LITELLM_GATEWAY_VLM_MODEL_3": "x",
@@ -395,9 +395,35 @@ def test_a_package_is_missing(package: str, environment: pytest.MonkeyPatch) -> 
 
     environment.setattr(selftest, "version", version_of)
     environment.setattr("importlib.util.find_spec", lambda name: None if name == package else find(name))
-    _, check, *_ = selftest._checks(os.environ)
+    _, check, *_ = selftest._checks(os.environ, load=True)
     assert (check.name, check.outcome) == ("packages", FAIL)
     assert package in check.hint
+
+
+def test_without_loading_the_cheap_checks_are_made() -> None:
+    program = (
+        "import sys\n"
+        "from litellm_gateway_plugin.doctor.selftest import self_test\n"
+        "print(*(f'{each.name} {each.outcome.value} {each.words}' for each in self_test(load=False)), sep='\\n')\n"
+        "assert 'litellm' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    lines = [line.split(" ", 2) for line in done.stdout.splitlines()]
+    left_out = {name: words for name, outcome, words in lines if outcome == "SKIPPED" and name != "redis"}
+    assert left_out == dict.fromkeys(("switches", *CALLS), selftest.NOT_LOADED)
+    assert {"litellm", "settings", "variables", "proxy", "cache"} <= {
+        name for name, outcome, _ in lines if outcome == "PASS"
+    }
+
+
+def test_a_loop_that_cannot_run_is_told_to_whoever_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(coroutine: Any) -> None:
+        coroutine.close()
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(asyncio, "run", refuse)
+    with pytest.raises(OSError, match="too many open files"), host.event_loop():
+        pass
 
 
 PROGRAM = """

@@ -144,7 +144,8 @@ def test_hostile_words_are_shown_as_they_are_and_command_nothing(terminal: bool)
     assert all(letter.isprintable() or letter == "\n" for letter in printed)
     squeezed = "".join(printed.split())
     assert squeezed.count("[boldred]owned[/][/][link=https://evil.example]x[/link]:smile:") >= 8
-    assert not [line for line in printed.split("\n") if line.startswith("RESULT")]
+    bare = shown(REPORTS["hostile"], 100, terminal=terminal)  # code stands at column 0
+    assert not [line for line in bare.split("\n") if line.startswith("RESULT")]
 
 
 def test_with_colour_nothing_but_colour_is_added() -> None:
@@ -194,8 +195,8 @@ def code_of(found: DoctorReport, place: int = 0) -> list[str]:
 
 
 def pasted(printed: str, code: str) -> bool:
-    """Whether the code is there as it is, four blanks deeper."""
-    return "".join(f"    {line}".rstrip() + "\n" for line in code.splitlines()) in printed
+    """Whether the code is there as it is, from column 0: copied, it runs."""
+    return f"\n{code.rstrip()}\n" in printed
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -254,7 +255,8 @@ def test_an_installation_check_that_passes_with_advice_gives_it() -> None:
     old = Check(name="litellm", outcome=PASS, words="1.105.3; it logs keys at DEBUG", hint="leave LITELLM_LOG unset")
     away = Check(name="redis", outcome=Outcome.SKIPPED, words="none is configured")
     text = words(shown(report(good_gateway(), status=Exit.GOOD, installation=(old, away))))
-    assert "litellm PASS 1.105.3; it logs keys at DEBUG; leave LITELLM_LOG unset 1 checks: PASS; skipped: redis" in text
+    assert "litellm PASS 1.105.3; it logs keys at DEBUG; leave LITELLM_LOG unset" in text
+    assert "1 check: PASS skipped: redis (none is configured)" in text
 
 
 def test_cells_without_an_answer_or_with_a_page_say_so() -> None:

@@ -138,5 +138,57 @@ def test_repr_holds_no_key(environment: pytest.MonkeyPatch) -> None:
 
 
 def test_base_that_cannot_be_read(environment: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidInput, match="api_base"):
-        targets("not a base")
+    with pytest.raises(InvalidInput, match=r"^BASE is not a URL: .* as in https://llm"):
+        targets("llm.example.com/v1")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sk-very-secret", "and this is none: export MY_KEY=..., then --key-env MY_KEY"),
+        ("sk_very_secret", "and this is none"),
+        ("my_key", "and this is none"),
+        ("AKI0SECRET7WORDS", "and this is none"),
+        ("12345678", "and this is none"),
+        ("$SECRET_KEY", "without the $"),
+        ("${SECRET_KEY}", "without the $"),
+    ],
+)
+def test_what_may_be_a_key_is_not_shown(environment: pytest.MonkeyPatch, name: str, words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        targets(ONE, key_name=name)
+    assert words in caught.value.message
+    assert name.strip("${}") not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["lower_key", "Mixed-Key"])
+def test_a_name_that_is_set_is_a_name(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.setenv(name, "test-mine")
+    (one,) = targets(ONE, key_name=name)
+    assert (one.key, one.key_name) == ("test-mine", name)
+    environment.setenv(name, "")
+    with pytest.raises(InvalidInput, match=f"{name} is not set"):
+        targets(ONE, key_name=name)
+
+
+def test_a_key_needs_a_typed_base(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MY_KEY", "test-mine")
+    given(environment, API_BASE=ONE)
+    with pytest.raises(InvalidInput, match="type one"):
+        targets(key_name="MY_KEY")
+
+
+def test_what_is_misspelt_comes_before_what_to_set(environment: pytest.MonkeyPatch) -> None:
+    given(environment, APIBASE=ONE)
+    with pytest.raises(
+        NoBase, match=r"^LITELLM_GATEWAY_APIBASE is no setting: did you mean LITELLM_GATEWAY_API_BASE\? No "
+    ):
+        targets()
+
+
+@pytest.mark.parametrize("name", ["LITELLM_GATEWAY_API_KEY", "LITELLM_GATEWAY_API_KEY_2", "CHUTES_API_KEY"])
+def test_a_key_with_a_line_break_is_told_by_its_variable(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.setenv(name, "test\nkey")
+    environment.setenv(name.replace("KEY", "BASE"), ONE)
+    with pytest.raises(InvalidInput, match=f"^The API key in {name} holds a line break"):
+        targets()

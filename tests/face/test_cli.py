@@ -16,7 +16,7 @@ from litellm_gateway_plugin import __version__, commands
 from litellm_gateway_plugin.cli import COMMANDS, main
 from litellm_gateway_plugin.errors import ConnectFailed, GatewayError, InvalidInput
 from litellm_gateway_plugin.testing import FAKE_KEY, PickyGateway
-from tests.support.command_line import imported
+from tests.support.command_line import GUARD_S, PROGRAM, imported
 
 
 def test_help_shows_the_one_line_and_the_names_in_the_environment() -> None:
@@ -103,3 +103,78 @@ def test_ctrl_c_is_clean(isolated_environment: pytest.MonkeyPatch) -> None:
             process.send_signal(signal.SIGINT)
             _, complaints = process.communicate(timeout=30)
     assert (process.returncode, complaints.strip()) == (130, "Stopped.")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["doctor", "--key", "sk-secret-word"],
+        ["doctor", "--api-key=sk-secret-word", "https://llm.example.com"],
+        ["models", "https://llm.example.com", "--key=sk-secret-word"],
+        ["router", "--api-key", "sk-secret-word"],
+        ["profiles", "clear", "--key", "sk-secret-word"],
+        ["run", "--key", "sk-secret-word", "--", "script.py"],
+        ["--key", "sk-secret-word", "doctor"],
+    ],
+)
+def test_a_key_on_the_command_line_is_refused_and_not_repeated(arguments: list[str]) -> None:
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 2
+    assert "A key never stands on the command line" in shown.stderr
+    assert "--key-env MY_KEY" in shown.stderr
+    assert "secret-word" not in shown.output
+
+
+def test_another_unknown_option_is_told_as_ever() -> None:
+    assert "--nothing" in CliRunner().invoke(main, ["doctor", "--nothing"]).stderr
+
+
+def test_a_misspelt_command_is_told_its_name() -> None:
+    shown = CliRunner().invoke(main, ["doctr"])
+    assert shown.exit_code == 2
+    assert "did you mean doctor?" in shown.stderr
+    assert "did you mean" not in CliRunner().invoke(main, ["zzzz"]).stderr.replace("Did", "")
+
+
+WRITES = [
+    ["--help"],
+    ["--version"],
+    ["doctor", "--quick", "http://127.0.0.1:9"],
+    ["doctor", "--quick", "--json", "http://127.0.0.1:9"],
+    ["models", "--help"],
+    ["profiles", "--json"],
+    ["completion", "bash"],
+]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", WRITES, ids=" ".join)
+def test_a_full_disk_is_one_line(isolated_environment: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", PROGRAM, *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=GUARD_S, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, last) == (1, "Error: The output cannot be written: No space left on device.")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell that closes it")
+@pytest.mark.parametrize(
+    "arguments", [["doctor", "--quick", "http://127.0.0.1:9"], ["models", "http://127.0.0.1:9"], ["profiles"], ["demo"]]
+)
+def test_a_closed_output_is_one_line(isolated_environment: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    done = closed(*arguments)
+    assert (done.returncode, done.stderr) == (1, "Error: Standard output is closed: there is nowhere to write to.\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell that closes it")
+def test_a_program_may_run_without_an_output(isolated_environment: pytest.MonkeyPatch) -> None:
+    done = closed("run", "--", "-c", "import sys; sys.exit(7 if sys.stdout is None else 8)")
+    assert (done.returncode, done.stderr) == (7, "")
+
+
+def closed(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line without a standard output."""
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", PROGRAM, *arguments]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=GUARD_S, check=False)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from litellm_gateway_plugin.cli import COMMANDS, main
+from litellm_gateway_plugin.guesses import DiskGuesses
+from litellm_gateway_plugin.plan import Route
 from tests.support.command_line import HEAVY, ended, imported
 
 
@@ -59,13 +62,37 @@ def test_wrong_use_ends_with_status_2(arguments: list[str]) -> None:
         ("litellm-gateway router --kind v", ["plain,vlm"]),
         ("litellm-gateway profiles ", ["plain,clear", "plain,show"]),
         ("litellm-gateway run -- scr", ["file,scr"]),
+        ("litellm-gateway doctor --key-env ZZ_", ["plain,ZZ_KEY", "plain,ZZ_TOKEN_2"]),
+        ("litellm-gateway models --kind e", ["plain,embedding"]),
     ],
 )
 def test_what_is_completed(environment: pytest.MonkeyPatch, line: str, completions: list[str]) -> None:
+    for name in ("ZZ_KEY", "ZZ_TOKEN_2", "ZZ_HOME"):
+        environment.setenv(name, "x")
     assert ask_bash(environment, line) == completions
 
 
-@pytest.mark.parametrize("line", ["litellm-gateway ", "litellm-gateway models --", "litellm-gateway profiles cl"])
+def test_bases_are_those_of_the_environment_and_of_the_cache(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.setenv("LITELLM_GATEWAY_CACHE_DIR", str(tmp_path))
+    DiskGuesses(tmp_path).note("https://kept.example.com", "models", Route("bearer"))
+    environment.setenv("LITELLM_GATEWAY_API_BASE", "https://me:secret-word@one.example.com/v1?code=secret-word")
+    environment.setenv("CHUTES_API_BASE_2", "https://two.example.com")
+    environment.setenv("LITELLM_GATEWAY_API_BASE_3", "secret-word")
+    bases = ["https://kept.example.com", "https://one.example.com/v1", "https://two.example.com"]
+    assert ask_bash(environment, "litellm-gateway profiles clear ") == [f"plain,{base}" for base in bases]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "litellm-gateway ",
+        "litellm-gateway models --",
+        "litellm-gateway models --key-env ",
+        "litellm-gateway doctor --skip ",
+        "litellm-gateway profiles cl",
+        "litellm-gateway profiles clear ",
+    ],
+)
 def test_completing_imports_nothing_heavy(environment: pytest.MonkeyPatch, line: str) -> None:
     environment.setenv("_LITELLM_GATEWAY_COMPLETE", "bash_complete")
     environment.setenv("COMP_WORDS", line)

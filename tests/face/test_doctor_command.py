@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from litellm_gateway_plugin.cli import main
-from litellm_gateway_plugin.commands.doctor import CHECKS
-from litellm_gateway_plugin.doctor.checks import NAMES
+from litellm_gateway_plugin.doctor.checks import KINDS
+from litellm_gateway_plugin.doctor.names import CHECKS
 from litellm_gateway_plugin.doctor.report import DoctorReport, Outcome
 from litellm_gateway_plugin.testing import FAKE_KEY, PRESETS, PickyGateway
 from litellm_gateway_plugin.testing.fixtures import GatewayFactory
@@ -76,8 +76,10 @@ def test_quick_asks_the_gateway_and_leaves_litellm_alone(chutes: PickyGateway) -
 def test_what_is_announced_comes_first_and_is_kept(chutes: PickyGateway) -> None:
     done = doctor("--json")
     report = DoctorReport.model_validate_json(done.stdout)
-    assert done.stderr.startswith(f"1 gateway. {len(ASKED)} requests to begin with, ")
-    assert f" {report.requests_announced - 9} at most," in done.stderr
+    assert done.stderr.startswith(
+        f"1 gateway. Usually {len(ASKED)} requests, at most {report.requests_announced - 9} ("
+    )
+    assert "; then up to 9 calls through litellm.\n" in done.stderr
     assert len(ASKED) < len(chutes.seen) <= report.requests_announced
 
 
@@ -129,7 +131,8 @@ def test_a_typed_base_takes_its_key_from_the_named_variable(
     ("arguments", "words"),
     [
         ([], "LITELLM_GATEWAY_API_BASE"),
-        (["llm.example.com"], "must begin with https://"),
+        (["llm.example.com"], "BASE is not a URL: it must begin with https://"),
+        ([DEAD, "--key-env", "sk-secret"], "and this is none"),
         ([DEAD, "--key-env", "NOBODY_SETS_THIS"], "NOBODY_SETS_THIS is not set"),
         (["--key-env", "HOME"], "type one"),
         ([DEAD, "--skip", "nothing"], "nothing"),
@@ -168,7 +171,7 @@ def test_json_is_nothing_but_json(chutes: PickyGateway) -> None:
     assert status == 0, output
     found = json.loads(output)
     assert [check["outcome"] for check in found["gateways"][0]["checks"] if check["name"] == "picture"] == ["SKIPPED"]
-    assert len(errors.splitlines()) == 1
+    assert [line.split(" ")[0] for line in errors.splitlines()] == ["1", "Loading"]
 
 
 @UNIX
@@ -191,7 +194,7 @@ def test_ctrl_c_while_a_gateway_is_silent_ends_it_at_once(gateway: GatewayFactor
 
 
 def test_the_options_name_every_check() -> None:
-    assert CHECKS == NAMES
+    assert list(CHECKS) == [kind.name for kind in KINDS]
 
 
 def test_help_teaches_the_exit_statuses() -> None:
@@ -199,3 +202,36 @@ def test_help_teaches_the_exit_statuses() -> None:
     assert shown.exit_code == 0
     for words in ("3 a gateway", "--key-env NAME", "litellm-gateway doctor --html report.html"):
         assert words in shown.stdout
+
+
+def test_where_no_gateway_works_litellm_is_not_loaded() -> None:
+    done = doctor(DEAD)
+    assert done.exit_code == 1
+    assert "Loading litellm" not in done.stderr
+    assert "INSTALLATION settings PASS 0 gateways in the environment" in done.stdout
+    reason = "not looked at, because no gateway works; --all looks all the same"
+    assert f"INSTALLATION provider SKIPPED ({reason})" in done.stdout
+    assert imported(["doctor", DEAD], ["litellm", "openai"]) == []
+
+
+def test_all_looks_at_the_installation_whatever_works() -> None:
+    done = doctor(DEAD, "--all")
+    assert "Loading litellm, which takes a few seconds.\n" in done.stderr
+    assert "INSTALLATION provider PASS" in done.stdout
+
+
+def test_one_gateway_that_works_is_reason_enough_to_look(chutes: PickyGateway, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("CHUTES_API_BASE_1", DEAD)
+    done = doctor()
+    assert "INSTALLATION provider PASS" in done.stdout
+    assert "DIRECT_JSON PASS" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["--quick"]])
+def test_a_misspelt_variable_is_told_before_anything_is_asked(
+    environment: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    environment.setenv("LITELLM_GATEWAY_TEXTMODEL", "a/model")
+    first, second, *_ = doctor(DEAD, *arguments).stderr.splitlines()
+    assert first == "LITELLM_GATEWAY_TEXTMODEL is no setting: did you mean LITELLM_GATEWAY_TEXT_MODEL?"
+    assert second.startswith("1 gateway. ")

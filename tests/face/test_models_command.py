@@ -184,7 +184,21 @@ def test_wrong_use_ends_with_status_2_and_one_error(arguments: list[str]) -> Non
 
 
 def test_without_a_gateway_it_says_what_to_type() -> None:
-    assert "litellm-gateway models https://" in models().stderr
+    shown = models().stderr
+    for words in ("litellm-gateway doctor https://", "python -m litellm_gateway_plugin.testing --follow"):
+        assert words in shown
+
+
+def test_what_is_misspelt_is_told(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LITELLM_GATEWAY_APIBASE", "https://llm.example.com/v1")
+    assert "LITELLM_GATEWAY_APIBASE is no setting: did you mean LITELLM_GATEWAY_API_BASE?" in models().stderr
+
+
+def test_a_gateway_that_lists_nothing_is_named(two: tuple[PickyGateway, PickyGateway]) -> None:
+    two[0].change(models=())
+    shown = models()
+    assert (shown.exit_code, listed(shown)) == (0, ["plain"])
+    assert shown.stderr == f"{two[0].base()} lists no models.\n"
 
 
 HOSTILE = ("[red]markup[/red]", "=1+1", ":smile:", "\x1b[31mred", "two\nlines", "\u202ereversed")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from litellm_gateway_plugin.cli import main
 from litellm_gateway_plugin.credentials import fingerprint
 from litellm_gateway_plugin.testing import FAKE_KEY, Manners, PickyGateway
 from litellm_gateway_plugin.testing.fixtures import GatewayFactory
-from tests.support.command_line import imported
+from tests.support.command_line import imported, interrupted, started
 
 PICKY = Manners(styles={"*": ("x-api-key",)})
 
@@ -184,3 +186,18 @@ def test_wrong_use_ends_with_status_2_and_one_error(arguments: list[str]) -> Non
 
 def test_neither_litellm_nor_a_client_is_imported() -> None:
     assert imported(["profiles"], ["litellm", "httpx", "aiohttp"]) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process alone")
+def test_ctrl_c_at_the_question_is_clean_and_removes_nothing(learnt: Callable[..., PickyGateway]) -> None:
+    learnt()
+    process = started("profiles", "clear", "--all", stdin=subprocess.PIPE)
+
+    def asked() -> None:
+        assert process.stderr is not None
+        assert process.stderr.read(6) == "Remove"
+
+    status, errors = interrupted(process, asked)
+    assert status == 130
+    assert errors.splitlines()[-1] == "Stopped."
+    assert len(rows(profiles())) == 2

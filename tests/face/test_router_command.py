@@ -222,3 +222,10 @@ def test_ctrl_c_while_a_gateway_is_silent_is_clean(two: tuple[PickyGateway, Pick
 
 def test_litellm_is_not_imported(two: tuple[PickyGateway, PickyGateway]) -> None:
     assert imported(["router", "--yaml"], ["litellm", "httpx"]) == ["httpx"]
+
+
+def test_without_a_gateway_it_says_what_every_command_says(environment: pytest.MonkeyPatch) -> None:
+    shown = router()
+    assert shown.exit_code == 2
+    assert "No gateway is named. Set LITELLM_GATEWAY_API_BASE" in shown.stderr
+    assert "python -m litellm_gateway_plugin.testing --follow" in shown.stderr

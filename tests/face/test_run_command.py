@@ -89,6 +89,31 @@ def test_a_program_runs_as_it_does_directly(folder: Path, words: list[str]) -> N
     assert ended("run", "--", *words, cwd=folder) == directly(*words, cwd=folder)
 
 
+MINOR = f"python3.{sys.version_info.minor}"
+
+
+@pytest.mark.parametrize("python", ["python", "python3", MINOR, sys.executable])
+@pytest.mark.parametrize("words", [["script.py", "a"], ["-m", "package", "b"], ["-c", "import sys; sys.exit(7)"]])
+def test_a_python_before_it_changes_nothing(folder: Path, python: str, words: list[str]) -> None:
+    assert ended("run", "--", python, *words, cwd=folder) == directly(*words, cwd=folder)
+
+
+@UNIX
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["python"], "After python comes -m, -c, a file"),
+        (["python3.1", "script.py"], "python3.1 is another Python than the one here"),
+        (["/elsewhere/bin/python3", "script.py"], "/elsewhere/bin/litellm-gateway run -- script.py"),
+        (["python", "-u", "script.py"], "-u cannot be used here"),
+    ],
+)
+def test_another_python_is_refused(words: list[str], said: str) -> None:
+    shown = CliRunner().invoke(main, ["run", "--", *words])
+    assert shown.exit_code == 2
+    assert said in shown.stderr
+
+
 def test_a_script_s_traceback_and_status(folder: Path) -> None:
     (folder / "fails.py").write_text("def f():\n    raise ValueError('mine')\n\n\nf()\n", "utf-8")
     assert ended("run", "--", "fails.py", cwd=folder) == directly("fails.py", cwd=folder)

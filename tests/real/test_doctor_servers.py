@@ -411,13 +411,13 @@ RUDE = {
         listing_then(lambda asked: answer(429, {"error": "slow down"}, retry_after=soon())),
         3,
         ("full", "public-listing"),
-        says="NEXT sleep 1000 && litellm-gateway doctor",
+        says="It asks to wait 1000 s.",
     ),
     "full-for-three-years": Rude(
         listing_then(lambda asked: answer(503, {"error": "overloaded"}, retry_after="99999999")),
         3,
         ("full", "public-listing"),
-        says="NEXT sleep 3600 && litellm-gateway doctor",
+        says="It asks to wait 99999999 s.",
     ),
     "redirect-to-itself": Rude(
         lambda asked: answer(307, location=asked.path), codes=("wrong-base",), says="a redirect to another page"
@@ -551,6 +551,15 @@ def test_ids_that_would_command_a_terminal_a_page_or_a_shell(visit: Callable[...
         assert sign not in found.shown + output
     assert [line.partition("\t")[0] for line in output.splitlines()] == list(good)
     assert found.shown.count("RESULT PASS") == 0
+
+
+@pytest.mark.parametrize("name", ["endless-body", "gzip-bomb"])
+def test_listing_without_end_is_left_by_the_calls_too(name: str) -> None:
+    with RudeServer(RUDE[name].reply) as server:
+        status, output, errors = models(f"{server.origin}/v1")
+    assert (status, output) == (1, "")
+    assert "a listing of more than 32 MiB" in errors
+    assert server.counted == {"GET /v1/models": 1}
 
 
 def test_long_listing_of_models() -> None:

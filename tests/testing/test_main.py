@@ -29,6 +29,8 @@ def test_it_introduces_itself(name, capsys):
     told = capsys.readouterr().out
     assert base_in(told).startswith("http://127.0.0.1:")
     assert FAKE_KEY in told
+    assert f"\nexport LITELLM_GATEWAY_API_BASE={base_in(told)}\n" in told
+    assert told.endswith(f"\nexport LITELLM_GATEWAY_API_KEY={FAKE_KEY}\n")
 
 
 def test_it_forwards(gateway, capsys, monkeypatch):
@@ -50,7 +52,7 @@ def test_it_serves_until_it_is_interrupted():
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        told = [process.stdout.readline() for _ in range(4)]
+        told = [process.stdout.readline() for _ in range(6)]
         headers = {"authorization": f"Bearer {FAKE_KEY}"}
         answer = httpx.post(base_in("".join(told)) + "/chat/completions", headers=headers, json=BODY, trust_env=False)
         assert answer.status_code == 200
