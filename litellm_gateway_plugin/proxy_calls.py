@@ -20,6 +20,7 @@ from .doors import door_for, first_part
 from .handle import Gateway
 from .litellm_errors import is_own_header
 from .routers import deployment_of, deployments_named, router_of, setting_of
+from .urls import origin_of
 
 PROVIDER_NAME = "custom_llm_provider"
 ROUTE = ("azure", "deployment_id", "use_litellm_proxy")
@@ -59,6 +60,8 @@ def as_configured(kwargs: dict[str, Any]) -> dict[str, Any]:
     settled = {**kwargs, **{name: own.get(name) for name in (*ROUTE, CREDENTIAL) if name in kwargs or name in own}}
     if PROVIDER_NAME in kwargs and _names_provider(kwargs.get("model"), own):
         settled[PROVIDER_NAME] = own.get(PROVIDER_NAME)
+    if _goes_elsewhere(kwargs, own):
+        return _without_credential(settled, own)
     if _clients_may_bring_keys(own):
         return settled
     if KEY in kwargs and not getattr(litellm, TEAMS_CREDENTIALS, False):
@@ -70,6 +73,24 @@ def as_configured(kwargs: dict[str, Any]) -> dict[str, Any]:
             settled[name] = {**_harmless(kwargs[name], operators), **(own.get(name) or {})}
     if OF_PROVIDER in kwargs:
         settled[OF_PROVIDER] = _of_provider(kwargs[OF_PROVIDER])
+    return settled
+
+
+def _goes_elsewhere(kwargs: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether a client whom the operator lets name a base has named one on another origin."""
+    asked, configured = (str(each.get("api_base") or each.get("base_url") or "") for each in (kwargs, own))
+    return bool(asked and configured) and origin_of(asked) != origin_of(configured)
+
+
+def _without_credential(settled: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A call without the deployment's key, which is for the deployment's origin alone; the client's own stays."""
+    for name in (KEY, CREDENTIAL):
+        if settled.get(name) == own.get(name):
+            settled.pop(name, None)
+    for name in HEADERS:
+        if isinstance(settled.get(name), Mapping):
+            operators = own.get(name) or {}
+            settled[name] = {each: value for each, value in settled[name].items() if operators.get(each) != value}
     return settled
 
 

@@ -12,7 +12,7 @@ import litellm_gateway_plugin as lgp
 from litellm_gateway_plugin.deployment_hook import GatewayCallback
 from litellm_gateway_plugin.installation import current
 from litellm_gateway_plugin.proxy_calls import as_configured, failure_headers
-from litellm_gateway_plugin.testing import FAKE_KEY, Manners, PickyGateway
+from litellm_gateway_plugin.testing import FAKE_KEY, PUBLIC, Manners, PickyGateway
 from litellm_gateway_plugin.testing.fixtures import GatewayFactory
 
 pytestmark = pytest.mark.matrix
@@ -104,6 +104,19 @@ def test_an_operator_may_let_clients_bring_keys(server: PickyGateway) -> None:
     with pytest.raises(litellm.AuthenticationError):
         called(router_of(server, configurable_clientside_auth_params=["api_key"]), **OF_PROXY, api_key=THEIRS)
     assert not any(each.key_ok for each in server.seen)
+
+
+@pytest.mark.parametrize("own", [{}, {"extra_headers": {"x-api-key": FAKE_KEY}}, {"api_key": None}])
+@pytest.mark.parametrize("theirs", [None, THEIRS])
+def test_a_deployments_key_stays_at_home_where_clients_may_name_a_base(
+    own: dict[str, Any], theirs: str | None, server: PickyGateway, gateway: GatewayFactory
+) -> None:
+    elsewhere = gateway(Manners(styles={"*": (PUBLIC,)}))
+    allowed = ["api_base", "api_key"] if theirs else ["api_base"]
+    router = router_of(server, configurable_clientside_auth_params=allowed, **own)
+    called(router, **OF_PROXY, api_base=elsewhere.base(), **({"api_key": theirs} if theirs else {}))
+    assert seen(elsewhere) == [("bearer", False, ("authorization",)) if theirs else ("none", False, ())]
+    assert server.seen == []
 
 
 @pytest.mark.parametrize("provider", ["gateway", "openai_like", "Qwen"])
