@@ -339,6 +339,8 @@ def _with_ours(screen: Screen, stack: ExitStack, timeout: float) -> None:
     screen.heading("It works. What to do next")
     screen.line("See the same with your own gateway:")
     screen.verbatim(f"  export {BASE_NAME}=https://...\n  export {KEY_NAME}=...\n  litellm-gateway demo")
+    screen.line("When it does not work, this says why:")
+    screen.verbatim("  litellm-gateway doctor")
     screen.line("Put these two lines at the start of your own program; everything else in it stays as it is:")
     screen.code("import litellm_gateway_plugin\n\nlitellm_gateway_plugin.install()")
 

@@ -252,7 +252,8 @@ def _not_this_api(case: Case, cell: Cell) -> Diagnosis:
 
 def _no_key(case: Case, cell: Cell) -> Diagnosis:
     words = (
-        f"{case.base} wants a key ({_said(cell)}), and none is known for it. The variable for it is empty or not set."
+        f"{case.base} wants a key ({_said(cell)}), and none is known for it. A key goes to the base that it was set for "
+        "and to no other."
     )
     words += INTO_THE_BASE if WANTS_PASSWORD in cell.words else ""
     return _serious("no-key", "A key is missing", words, next_lines.export_key(case.target))
@@ -486,7 +487,7 @@ def _connect(case: Case, cell: Cell) -> Diagnosis:
     if BY_PROXY in cell.words:
         words = f"{cell.words.rstrip('. ')}. Check HTTPS_PROXY and HTTP_PROXY; the next line goes past the proxy."
         return _serious("refused-connection", "The proxy does not connect", words, next_lines.past_proxy(host))
-    words = f"{cell.words.rstrip('. ')}. Nothing listens there: check host and port, and that the gateway runs."
+    words = f"{cell.words.rstrip('. ')}. Check host and port, and that the gateway runs."
     return _serious("refused-connection", "Nothing listens there", words, "")
 
 
