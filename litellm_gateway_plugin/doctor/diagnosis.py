@@ -252,8 +252,8 @@ def _not_this_api(case: Case, cell: Cell) -> Diagnosis:
 
 def _no_key(case: Case, cell: Cell) -> Diagnosis:
     words = (
-        f"{case.base} wants a key ({_said(cell)}), and none is known for it. A key goes to the base that it was set for "
-        "and to no other."
+        f"{case.base} wants a key ({_said(cell)}), and none is known for it. "
+        "A key goes to the base that it was set for, and to no other."
     )
     words += INTO_THE_BASE if WANTS_PASSWORD in cell.words else ""
     return _serious("no-key", "A key is missing", words, next_lines.export_key(case.target))
