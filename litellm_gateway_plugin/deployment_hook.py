@@ -16,7 +16,7 @@ from .calls import Facts, leave_facts
 from .doors import ALIASES, OPENAI_NAMES, PROVIDER, door_for, is_foreign, is_stray
 from .errors import InvalidInput
 from .litellm_errors import CARRIED, to_litellm
-from .proxy_calls import Settled, as_configured, brings_key, failure_headers
+from .proxy_calls import Settled, as_configured, brings_key, failure_headers, leaves_home
 from .routing import choose
 from .urls import parse_base
 
@@ -47,7 +47,7 @@ class GatewayCallback(CustomLogger):
         installation = self._installation()
         if installation is None:
             return None
-        asked, kwargs = kwargs, as_configured(kwargs)
+        asked, kwargs = kwargs, as_configured(installation.gateway, kwargs)
         logging_obj = kwargs.get("litellm_logging_obj")
         model = kwargs.get("model") or getattr(logging_obj, "model", None)
         if not isinstance(model, str) or kwargs.get("azure") or kwargs.get("deployment_id"):
@@ -56,6 +56,8 @@ class GatewayCallback(CustomLogger):
         provider = kwargs.get("custom_llm_provider")
         door = door_for(installation.gateway, model, provider, base, installation.names)
         if door is None:
+            if leaves_home(installation.gateway, asked):
+                return kwargs
             return _left_alone(asked, provider, installation.names)
         kind = getattr(call_type, "value", call_type)
         if kind not in OURS or any(kwargs.get(name) for name in MOCKS):
@@ -138,8 +140,11 @@ class GatewayCallback(CustomLogger):
         """Take a key that a client of the proxy brings out of its request, before the Router sees it.
 
         The Router makes a deployment with that key, and before litellm 1.105 leaves it in the group for all clients.
+        Where a call passes the Router by, nobody else takes out a deployment's name, by which we would find its key.
         """
         installation = self._installation()
+        if installation is not None:
+            data.pop("model_info", None)
         team = getattr(user_api_key_dict, "team_id", None)
         if installation is not None and brings_key(installation.gateway, data, team):
             del data["api_key"]

@@ -1,8 +1,8 @@
 """Calls of the LiteLLM proxy: what a client cannot say, and what it is told when its call fails.
 
-The proxy refuses a client's `api_base`. It passes on other things that steer a call (seen with 1.90 to 1.109): an
-`api_key`, a provider's name, headers that carry a credential, the name of another credential of the operator's. They
-are put back to what the deployment says, unless the operator lets clients bring credentials of their own.
+The proxy refuses a client's `api_base`, but 1.90 not in `fallbacks`. It passes on other things that steer a call (seen
+with 1.90 to 1.109): an `api_key`, a provider's name, headers that carry a credential, the name of another credential of
+the operator's. They are put back to what the deployment says, unless the operator lets clients bring their own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import litellm
+from litellm.litellm_core_utils.credential_accessor import CredentialAccessor
 from litellm.litellm_core_utils.llm_response_utils.get_headers import get_response_headers
 
 from .attributions import ATTEMPTS_HEADER, attempts_header, attribution
@@ -26,6 +27,9 @@ PROVIDER_NAME = "custom_llm_provider"
 ROUTE = ("azure", "deployment_id", "use_litellm_proxy")
 """What makes another client of litellm's carry a call, as a provider's name does: the operator's word alone."""
 
+BASES = ("api_base", "base_url")
+"""Both, because litellm takes the second first in chats, and the first alone for embeddings."""
+
 KEY = "api_key"
 CREDENTIAL = "litellm_credential_name"
 OTHERS_CREDENTIALS = CREDENTIAL_HEADERS | {"proxy-authorization", "cookie"}
@@ -34,10 +38,11 @@ OF_PROVIDER = "provider_specific_header"
 
 OPT_IN = "configurable_clientside_auth_params"
 """In a deployment: clients may name these."""
-OPT_INS = ("allow_client_side_credentials", "forward_llm_provider_auth_headers")
-"""In the proxy's general settings, the second also in litellm's: clients may bring keys."""
+OPT_IN_TO_ALL = "allow_client_side_credentials"
+OPT_INS = (OPT_IN_TO_ALL, "forward_llm_provider_auth_headers")
+"""In the proxy's general settings, the second also in litellm's: clients may bring keys, with the first bases too."""
 TEAMS_CREDENTIALS = "enable_model_config_credential_overrides"
-"""In litellm's settings: the proxy itself gives a team's calls the team's key."""
+"""In litellm's settings: the proxy itself gives a team's calls the team's key, and its base."""
 
 
 class Settled(str):
@@ -46,10 +51,11 @@ class Settled(str):
     __slots__ = ()
 
 
-def as_configured(kwargs: dict[str, Any]) -> dict[str, Any]:
+def as_configured(gateway: Gateway, kwargs: dict[str, Any]) -> dict[str, Any]:
     """A call's arguments, with its route as the operator has configured it; as they are when it is not the proxy's.
 
     Args:
+        gateway: the installation.
         kwargs: what the deployment hook is given. They are not changed.
     """
     if not isinstance(kwargs.get("proxy_server_request"), Mapping) or isinstance(kwargs.get(PROVIDER_NAME), Settled):
@@ -60,7 +66,11 @@ def as_configured(kwargs: dict[str, Any]) -> dict[str, Any]:
     settled = {**kwargs, **{name: own.get(name) for name in (*ROUTE, CREDENTIAL) if name in kwargs or name in own}}
     if PROVIDER_NAME in kwargs and _names_provider(kwargs.get("model"), own):
         settled[PROVIDER_NAME] = own.get(PROVIDER_NAME)
-    if _goes_elsewhere(kwargs, own):
+    if _is_ours(gateway, own) and not _clients_may_name_bases(own):
+        for name in BASES:
+            settled.pop(name, None)  # not None: litellm fills what is missing from a named credential
+        settled.update({name: own[name] for name in BASES if own.get(name)})
+    elif _goes_elsewhere(gateway, kwargs, own):
         return _without_credential(settled, own)
     if _clients_may_bring_keys(own):
         return settled
@@ -76,10 +86,25 @@ def as_configured(kwargs: dict[str, Any]) -> dict[str, Any]:
     return settled
 
 
-def _goes_elsewhere(kwargs: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
-    """Whether a client whom the operator lets name a base has named one on another origin."""
-    asked, configured = (str(each.get("api_base") or each.get("base_url") or "") for each in (kwargs, own))
-    return bool(asked and configured) and origin_of(asked) != origin_of(configured)
+def leaves_home(gateway: Gateway, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call of the proxy's to one of our deployments goes to a base of the client's: the key stays at home."""
+    own = _deployment(kwargs) if isinstance(kwargs.get("proxy_server_request"), Mapping) else None
+    return own is not None and _is_ours(gateway, own) and _goes_elsewhere(gateway, kwargs, own)
+
+
+def _goes_elsewhere(gateway: Gateway, kwargs: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether a client whom the operator lets name a base has named one on an origin that is not the deployment's."""
+    asked = _origins(kwargs)
+    if not asked:
+        return False
+    home = _origins(own) or _origins(CredentialAccessor.get_credential_values(own.get(CREDENTIAL) or ""))
+    if not home and _is_ours(gateway, own):
+        return not asked <= {base.origin for base in gateway.bases}
+    return bool(home) and not asked <= home
+
+
+def _origins(params: Mapping[str, Any]) -> set[str | None]:
+    return {origin_of(str(params[name])) for name in BASES if params.get(name)}
 
 
 def _without_credential(settled: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,9 +156,19 @@ def _names_provider(model: Any, own: Mapping[str, Any]) -> bool:
 
 
 def _clients_may_bring_keys(own: Mapping[str, Any]) -> bool:
-    server = sys.modules.get("litellm.proxy.proxy_server")
-    general = getattr(server, "general_settings", None) or {}
+    general = _general_settings()
     return bool(own.get(OPT_IN)) or any(general.get(name) or getattr(litellm, name, False) for name in OPT_INS)
+
+
+def _clients_may_name_bases(own: Mapping[str, Any]) -> bool:
+    """Whether the operator lets clients do that; also where the proxy itself may have named a team's."""
+    named = own.get(OPT_IN) or ()
+    in_deployment = any(each in BASES or isinstance(each, Mapping) for each in named)  # a pattern is for bases
+    return in_deployment or bool(_general_settings().get(OPT_IN_TO_ALL) or getattr(litellm, TEAMS_CREDENTIALS, False))
+
+
+def _general_settings() -> Mapping[str, Any]:
+    return getattr(sys.modules.get("litellm.proxy.proxy_server"), "general_settings", None) or {}
 
 
 def _harmless(given: Mapping[Any, Any], operators: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -158,10 +159,14 @@ def _id(holder: Any) -> str | None:
 
 
 def _routers() -> Iterator[Any]:
-    """The Routers of this process, the newest first: each has put methods of its own into litellm's callback lists."""
+    """The Routers of this process, the newest first: each has put methods of its own into litellm's callback lists.
+
+    The LiteLLM proxy's is found also where somebody has replaced those lists: clients must never get past it.
+    """
     seen: set[int] = set()
-    for callback in chain(reversed(litellm.failure_callback or ()), reversed(litellm.success_callback or ())):
-        owner = getattr(callback, "__self__", None)
+    callbacks = chain(reversed(litellm.failure_callback or ()), reversed(litellm.success_callback or ()))
+    proxys = getattr(sys.modules.get("litellm.proxy.proxy_server"), "llm_router", None)
+    for owner in chain((getattr(callback, "__self__", None) for callback in callbacks), (proxys,)):
         if isinstance(owner, litellm.Router) and id(owner) not in seen:
             seen.add(id(owner))
             yield owner

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import litellm
@@ -10,6 +12,7 @@ import pytest
 
 import litellm_gateway_plugin as lgp
 from litellm_gateway_plugin.deployment_hook import GatewayCallback
+from litellm_gateway_plugin.handle import Gateway
 from litellm_gateway_plugin.installation import current
 from litellm_gateway_plugin.proxy_calls import as_configured, failure_headers
 from litellm_gateway_plugin.testing import FAKE_KEY, PUBLIC, Manners, PickyGateway
@@ -46,6 +49,12 @@ def server(gateway: GatewayFactory) -> PickyGateway:
 def router_of(server: PickyGateway, **more: Any) -> litellm.Router:
     params = {"model": f"gateway/{MODEL}", "api_base": server.base(), "api_key": FAKE_KEY, **more}
     return litellm.Router([{"model_name": "m", "litellm_params": params}], num_retries=0)
+
+
+def handle() -> Gateway:
+    installation = current()
+    assert installation is not None
+    return installation.gateway
 
 
 def called(router: litellm.Router, **more: Any) -> Any:
@@ -115,8 +124,90 @@ def test_a_deployments_key_stays_at_home_where_clients_may_name_a_base(
     allowed = ["api_base", "api_key"] if theirs else ["api_base"]
     router = router_of(server, configurable_clientside_auth_params=allowed, **own)
     called(router, **OF_PROXY, api_base=elsewhere.base(), **({"api_key": theirs} if theirs else {}))
-    assert seen(elsewhere) == [("bearer", False, ("authorization",)) if theirs else ("none", False, ())]
+    assert set(seen(elsewhere)) == {("bearer", False, ("authorization",)) if theirs else ("none", False, ())}
     assert server.seen == []
+
+
+@pytest.mark.parametrize("allowed", [None, ["api_key"]])
+@pytest.mark.parametrize("name", ["api_base", "base_url"])
+def test_a_client_cannot_name_a_base_in_fallbacks(
+    name: str, allowed: list[str] | None, server: PickyGateway, gateway: GatewayFactory
+) -> None:
+    """The proxy of litellm 1.90 does not look into them."""
+    elsewhere = gateway(Manners(styles={"*": (PUBLIC,)}))
+    server.full(times=1, retry_after="0")
+    router = router_of(server, configurable_clientside_auth_params=allowed)
+    called(router, **OF_PROXY, fallbacks=[{"model": "m", name: elsewhere.base()}])
+    assert (seen(server), elsewhere.seen) == (WARM * 2, [])
+
+
+def test_a_key_stays_at_home_in_whatever_spelling_a_base_is_named(
+    server: PickyGateway, gateway: GatewayFactory
+) -> None:
+    elsewhere = gateway(Manners(styles={"*": (PUBLIC,)}))
+    router = router_of(server, configurable_clientside_auth_params=["base_url"])
+    called(router, **OF_PROXY, base_url=elsewhere.base())
+    assert (set(seen(elsewhere)), server.seen) == ({("none", False, ())}, [])
+
+
+def test_a_key_of_a_deployment_without_a_base_is_for_the_configured_gateway(
+    server: PickyGateway, gateway: GatewayFactory
+) -> None:
+    lgp.install(api_base=server.base())
+    elsewhere = gateway(Manners(styles={"*": (PUBLIC,)}))
+    router = router_of(server, api_base=None, configurable_clientside_auth_params=["api_base"])
+    called(router, **OF_PROXY, api_base=elsewhere.base())
+    assert (set(seen(elsewhere)), server.seen) == ({("none", False, ())}, [])
+    called(router, **OF_PROXY, api_base=server.base())
+    assert all(each.key_ok for each in server.seen)
+    assert server.seen
+
+
+def test_a_key_stays_at_home_where_litellm_itself_carries_the_call(
+    server: PickyGateway, gateway: GatewayFactory
+) -> None:
+    """To it the plugin leaves every base but the configured ones."""
+    lgp.install(api_base=server.base(), intercept="configured")
+    elsewhere = gateway(Manners(styles={"*": (PUBLIC,)}))
+    router = router_of(server, model=f"openai/{MODEL}", configurable_clientside_auth_params=["api_base"])
+    with pytest.raises((litellm.AuthenticationError, litellm.InternalServerError), match="api_key"):
+        called(router, **OF_PROXY, api_base=elsewhere.base())  # litellm wants one
+    called(router, **OF_PROXY, api_base=elsewhere.base(), api_key=THEIRS)
+    assert (seen(elsewhere), server.seen) == ([("bearer", False, ("authorization",))], [])
+
+
+def test_a_named_credentials_base_is_its_deployments(server: PickyGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    from litellm.types.utils import CredentialItem
+
+    values = {"api_key": FAKE_KEY, "api_base": server.base()}
+    named = CredentialItem(credential_name="ours", credential_values=values, credential_info={})
+    monkeypatch.setattr(litellm, "credential_list", [named])
+    for allowed in (None, ["api_base"]):
+        own = {"api_base": None, "api_key": None, "configurable_clientside_auth_params": allowed}
+        router = router_of(server, litellm_credential_name="ours", **own)
+        called(router, **OF_PROXY)
+        asyncio.run(router.aresponses(model="m", input="hello", **OF_PROXY))  # where litellm calls itself
+    called(router, **OF_PROXY, api_base=server.base())  # which is at home
+    assert seen(server) == WARM * 5
+
+
+def test_a_client_cannot_steer_where_an_operator_has_replaced_the_callback_lists(
+    server: PickyGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Router is else found by its methods there."""
+    router = router_of(server)
+    with monkeypatch.context() as replaced:  # the lists are back before the Router is discarded
+        for name in ("failure_callback", "success_callback"):
+            replaced.setattr(litellm, name, [])
+        replaced.setitem(sys.modules, "litellm.proxy.proxy_server", SimpleNamespace(llm_router=router))
+        called(router, **OF_PROXY, **SAID["extra_headers"])
+    assert seen(server) == WARM
+
+
+def test_no_client_names_a_deployment_by_which_we_would_find_its_key() -> None:
+    data = {"model": "gateway/x", "messages": MESSAGES, "model_info": {"id": "some"}, **OF_PROXY}
+    left = asyncio.run(lgp.callback.async_pre_call_hook(None, None, dict(data), "completion"))
+    assert left == {name: value for name, value in data.items() if name != "model_info"}
 
 
 @pytest.mark.parametrize("provider", ["gateway", "openai_like", "Qwen"])
@@ -164,15 +255,14 @@ def test_an_operators_credential_stands_where_litellm_has_moved_it(server: Picky
     router = litellm.Router([{"model_name": "m", "litellm_params": params, "model_info": {"id": "ours"}}])
     assert router is not None  # it is known to litellm for as long as it lives
     asked = {"model": params["model"], "model_info": {"id": "ours"}, **OF_PROXY}
-    assert as_configured({**asked, "headers": {**own, "cookie": THEIRS}})["headers"] == own
-    assert as_configured({**asked, "headers": {"X-API-Key": THEIRS}})["headers"] == {}
+    assert as_configured(handle(), {**asked, "headers": {**own, "cookie": THEIRS}})["headers"] == own
+    assert as_configured(handle(), {**asked, "headers": {"X-API-Key": THEIRS}})["headers"] == {}
 
 
 def test_a_call_of_an_unknown_deployment_is_left_as_it_is() -> None:
-    assert current() is not None
     for info in ({"id": "nobody"}, None):
         asked = {"model": "gateway/x", "model_info": info, "api_key": THEIRS, **OF_PROXY}
-        assert as_configured(asked) is asked
+        assert as_configured(handle(), asked) is asked
 
 
 def test_a_failed_call_tells_when_to_come_back_and_what_was_tried(server: PickyGateway) -> None:
