@@ -155,10 +155,11 @@ def test_a_key_of_a_deployment_without_a_base_is_for_the_configured_gateway(
 ) -> None:
     lgp.install(api_base=server.base())
     elsewhere = gateway(Manners(styles={"*": (PUBLIC,)}))
-    router = router_of(server, api_base=None, configurable_clientside_auth_params=["api_base"])
-    called(router, **OF_PROXY, api_base=elsewhere.base())
+    opted = {"api_base": None, "configurable_clientside_auth_params": ["api_base"]}
+    called(router_of(server, **opted), **OF_PROXY, api_base=elsewhere.base())
     assert (set(seen(elsewhere)), server.seen) == ({("none", False, ())}, [])
-    called(router, **OF_PROXY, api_base=server.base())
+    # another Router: with litellm 1.90 the client's base stays in the group of the first one
+    called(router_of(server, **opted), **OF_PROXY, api_base=server.base())
     assert all(each.key_ok for each in server.seen)
     assert server.seen
 
